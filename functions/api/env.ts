@@ -1,0 +1,13 @@
+import { z } from 'zod';
+import { sharedEnv } from '../../shared/env.ts';
+
+export const ApiEnv = z.object({
+  HANDLERS_TABLE: sharedEnv.HANDLERS_TABLE,
+  EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
+  DATA_KEY: sharedEnv.DATA_KEY,
+  LOG_SHARDS: sharedEnv.LOG_SHARDS,
+  ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
+  ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
+  EVENT_BUS: z.string().min(1).describe('Name of the bus that POST /v1/events publishes to'),
+});
+export type ApiEnv = z.output<typeof ApiEnv>;

@@ -1,0 +1,21 @@
+/**
+ * The shape of the two tables, in one place for the stack that creates them, the engine that embeds them and
+ * the stores that use them. Renaming anything here loses data of a deployed stack.
+ */
+export const handlersTable = {
+  partitionKey: 'pk',
+  sortKey: 'sk',
+} as const;
+
+export const executionsTable = {
+  partitionKey: 'pk',
+  sortKey: 'sk',
+  /** Seconds since 1970. DynamoDB deletes late (within days), the embedded one never: reads filter by themselves. */
+  expiry: 'expiresAt',
+  /** Sparse: only what is not well has these attributes, so a success costs no index write. Keys only. */
+  attention: {
+    indexName: 'attention',
+    partitionKey: 'attention',
+    sortKey: 'attentionKey',
+  },
+} as const;

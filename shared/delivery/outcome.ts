@@ -1,0 +1,25 @@
+/**
+ * What one attempt produced. A remote failure is a value, never an exception: what a target does wrong is an
+ * everyday fact that belongs into the log, not an error of Handoff.
+ */
+export type Outcome =
+  | {
+      kind: 'succeeded';
+      /** HTTP status; null for a script. */
+      statusCode: number | null;
+      /** The response as text, cut at `maxResponseBytes`; null when there was none. */
+      response: string | null;
+    }
+  | {
+      kind: 'failed';
+      /** Whether another attempt can succeed with nothing changed: a 503 can, a 404 or a refused address cannot. */
+      retryable: boolean;
+      /** HTTP status, or null when no answer came. */
+      statusCode: number | null;
+      /** A short classified reason for admins, e.g. `timeout: no answer within 10000 ms`. Never raw internals. */
+      error: string;
+      response: string | null;
+    };
+
+/** Responses are stored up to this size (bytes of UTF-8); the rest is not read. */
+export const maxResponseBytes = 4096;

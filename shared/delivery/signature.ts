@@ -1,0 +1,28 @@
+// Pure core: imports nothing but zod and node:crypto.
+import { createHmac, randomBytes } from 'node:crypto';
+
+const prefix = 'whsec_';
+
+/** A new signing secret: `whsec_` and 32 random bytes in base64 (Standard Webhooks asks for 24 to 64 bytes). */
+export function newSigningSecret(): string {
+  return prefix + randomBytes(32).toString('base64');
+}
+
+/**
+ * The `webhook-signature` header of Standard Webhooks 1.0: one `v1,<base64>` per secret, separated by spaces,
+ * over `<id>.<timestamp>.<body>`. More than one secret signs while a rotation overlaps.
+ *
+ * @param timestamp seconds since 1970, as sent in `webhook-timestamp`
+ */
+export function signDelivery(
+  secrets: readonly string[],
+  delivery: { id: string; timestamp: number; body: string },
+): string {
+  const content = `${delivery.id}.${delivery.timestamp}.${delivery.body}`;
+  return secrets
+    .map((secret) => {
+      const key = Buffer.from(secret.slice(prefix.length), 'base64');
+      return `v1,${createHmac('sha256', key).update(content).digest('base64')}`;
+    })
+    .join(' ');
+}

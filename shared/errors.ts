@@ -1,0 +1,40 @@
+/** One thing wrong with what a caller sent: the field as the caller wrote it (`target.url`), and a sentence. */
+export type FieldError = { field: string; message: string };
+
+/** The caller sent something that cannot be. The API answers 400 and lists every field. */
+export class InvalidInputError extends Error {
+  override name = 'InvalidInputError' as const;
+  readonly fields: readonly FieldError[];
+
+  constructor(fields: readonly FieldError[], options?: ErrorOptions) {
+    super(fields.map(({ field, message }) => `${field}: ${message}`).join('; '), options);
+    this.fields = fields;
+  }
+}
+
+/** The thing that the caller named does not exist. The API answers 404. */
+export class NotFoundError extends Error {
+  override name = 'NotFoundError' as const;
+  readonly kind: string;
+  readonly id: string;
+
+  constructor(kind: string, id: string) {
+    super(`There is no ${kind} "${id}".`);
+    this.kind = kind;
+    this.id = id;
+  }
+}
+
+/**
+ * What the caller asked for does not fit what is stored now. `version`: it changed since the caller read it
+ * (412); `state`: it is in a state in which this cannot be done (409).
+ */
+export class ConflictError extends Error {
+  override name = 'ConflictError' as const;
+  readonly reason: 'version' | 'state';
+
+  constructor(reason: 'version' | 'state', message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}

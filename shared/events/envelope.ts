@@ -1,0 +1,82 @@
+// Pure core: imports nothing but zod and node:crypto.
+import { z } from 'zod';
+
+/** SQS and EventBridge carry at most 1 MB (since January 2026). */
+export const maxEventBytes = 1_048_576;
+
+/**
+ * An EventBridge event as Handoff reads it. Fields that are not named here pass through untouched: `raw` is
+ * the text as it came, and that is what is stored and sent on.
+ */
+export type DomainEvent = {
+  /** EventBridge's id; unique for each event. */
+  id: string;
+  /** The `detail-type`, e.g. `client.create`. */
+  type: string;
+  /** The service that emitted the event. Handoff's own events say `handoff`. */
+  source: string;
+  /** ISO 8601, UTC, milliseconds. Upstreams may set it to anything. */
+  time: string;
+  /** The entity's own id, where the event has one. */
+  objectId: number | string | null;
+  detail: Readonly<Record<string, unknown>>;
+  raw: string;
+};
+
+export type ParsedEvent = { ok: true; event: DomainEvent } | { ok: false; reason: string };
+
+const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const Envelope = z.looseObject({
+  // The id becomes part of a header and of a key: printable ASCII. EventBridge's own are UUIDs.
+  id: z.string().regex(/^[\x21-\x7e]{1,128}$/u, 'must be 1 to 128 printable ASCII characters without spaces'),
+  // EventBridge allows 128 characters.
+  'detail-type': z
+    .string('is missing or not a string')
+    .min(1, 'is empty')
+    .max(128, 'is longer than 128 characters'),
+  source: z.string('is missing or not a string').max(256, 'is longer than 256 characters'),
+  time: z.iso.datetime({ offset: true, error: 'is not an ISO 8601 time' }),
+  detail: z.custom<Record<string, unknown>>(isPlainObject, 'is not an object'),
+});
+
+/**
+ * Reads the body of a queue message. Whatever cannot be an event comes back with the reason, in words for
+ * the person who finds it among the dead letters.
+ */
+export function parseEvent(body: string): ParsedEvent {
+  const bytes = Buffer.byteLength(body);
+  if (bytes > maxEventBytes) {
+    return { ok: false, reason: `The event has ${bytes} bytes; at most ${maxEventBytes} are allowed.` };
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch (error) {
+    return { ok: false, reason: `The message is not JSON: ${(error as SyntaxError).message}` };
+  }
+  const parsed = Envelope.safeParse(json);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) =>
+      issue.path.length === 0
+        ? 'the message is not a JSON object'
+        : `${issue.path.join('.')} ${issue.message}`,
+    );
+    return { ok: false, reason: `Not an EventBridge event: ${problems.join('; ')}.` };
+  }
+  const { id, 'detail-type': type, source, time, detail } = parsed.data;
+  const objectId = detail['objectId'];
+  return {
+    ok: true,
+    event: {
+      id,
+      type,
+      source,
+      time: new Date(time).toISOString(),
+      objectId: typeof objectId === 'number' || typeof objectId === 'string' ? objectId : null,
+      detail,
+      raw: body,
+    },
+  };
+}

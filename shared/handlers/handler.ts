@@ -1,0 +1,152 @@
+import { z } from 'zod';
+import { eventPatternProblem } from '../events/catalogue.ts';
+
+const notYet = 'not available yet: leave it out';
+
+/** Text for people: one line, no control characters, not blank. */
+const line = (maxLength: number) =>
+  z
+    .string()
+    .max(maxLength, `must have at most ${maxLength} characters`)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters or line breaks')
+    .refine((text) => text.trim() !== '', 'must not be empty');
+
+const EventPattern = z
+  .string()
+  .superRefine((pattern, context) => {
+    const problem = eventPatternProblem(pattern);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  })
+  .describe('An event type, a prefix such as client.*, or * (everything but handoff.*)');
+
+// Headers that Handoff or HTTP itself sets, and those that would be secrets in plain text.
+const reservedHeaders = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'traceparent',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'user-agent',
+  'webhook-id',
+  'webhook-signature',
+  'webhook-timestamp',
+]);
+const credentialHeaders = new Set(['authorization', 'cookie', 'proxy-authorization']);
+
+const Headers = z
+  .record(z.string(), z.string())
+  .superRefine((headers, context) => {
+    const entries = Object.entries(headers);
+    if (entries.length > 50) context.addIssue({ code: 'custom', message: 'at most 50 headers' });
+    const seen = new Set<string>();
+    for (const [name, value] of entries) {
+      const problem = headerProblem(name, value, seen);
+      if (problem !== null) context.addIssue({ code: 'custom', path: [name], message: problem });
+      seen.add(name.toLowerCase());
+    }
+  })
+  .describe('Headers to send beside those of Handoff');
+
+function headerProblem(name: string, value: string, seen: ReadonlySet<string>): string | null {
+  const lowerCase = name.toLowerCase();
+  // RFC 9110, 5.6.2 (token) and 5.5 (field values). Printable ASCII only: anything else is read differently by each receiver.
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/u.test(name)) return 'is not a header name';
+  if (seen.has(lowerCase)) return 'stands there twice';
+  if (reservedHeaders.has(lowerCase)) return 'is set by Handoff itself';
+  if (credentialHeaders.has(lowerCase))
+    return 'is a credential; those belong into target.auth, which is not available yet';
+  if (value.length > 4096) return 'must have at most 4096 characters';
+  if (!/^[\x20-\x7e\t]*$/u.test(value)) return 'must be printable ASCII without line breaks';
+  return null;
+}
+
+const TargetUrl = z
+  .string()
+  .max(2048, 'must have at most 2048 characters')
+  .superRefine((text, context) => {
+    const problem = urlProblem(text);
+    if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+  })
+  .describe('https:// (http:// where the deployment allows it)');
+
+function urlProblem(text: string): string | null {
+  // `120.0.0.1:5000/api` and `crm.example/hook`, as old configurations have them. `localhost:80` would
+  // parse as a URL with the scheme "localhost".
+  if (!/^[a-z][a-z0-9+.-]*:\/\//iu.test(text)) {
+    if (/^[a-z]+:(?!\d)/iu.test(text)) return 'must begin with https:// or http://';
+    return URL.canParse(`http://${text}`)
+      ? `has no scheme; did you mean "http://${text}"? Plain HTTP needs the setting allowHttp (HANDOFF_ALLOW_HTTP=true on one machine)`
+      : 'is not a URL';
+  }
+  if (!URL.canParse(text)) return 'is not a URL';
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must begin with https:// or http://';
+  if (url.username !== '' || url.password !== '') return 'must not contain a user name or password';
+  if (url.hash !== '') return 'must not contain a fragment (#)';
+  return null;
+}
+
+/** An HTTP endpoint that receives the event as a Standard Webhooks delivery. */
+const HttpTarget = z.strictObject({
+  type: z.literal('http'),
+  url: TargetUrl,
+  method: z.enum(['POST', 'PUT', 'PATCH']).default('POST'),
+  headers: Headers.default({}),
+  auth: z.null(notYet).default(null),
+  format: z.literal('standard', notYet).default('standard'),
+  timeoutMs: z
+    .int()
+    .min(100)
+    .max(30_000)
+    .default(10_000)
+    .describe('From connecting to the status line, milliseconds'),
+});
+export type HttpTarget = z.output<typeof HttpTarget>;
+
+const Target = z.discriminatedUnion('type', [HttpTarget], {
+  error: (issue) =>
+    (issue.input as { type?: unknown } | undefined)?.type === 'script'
+      ? 'script targets are not available yet'
+      : undefined,
+});
+
+export const HandlerStatus = z.enum(['enabled', 'disabled', 'archived']);
+export type HandlerStatus = z.output<typeof HandlerStatus>;
+
+/** What a caller may say about a handler; everything but `name`, `events` and `target` has a default. */
+export const HandlerInput = z.strictObject({
+  name: line(200),
+  description: z.string().max(10_000, 'must have at most 10000 characters').default(''),
+  events: z
+    .array(EventPattern)
+    .min(1, 'name at least one event type')
+    .max(100, 'at most 100 event types')
+    .refine((events) => new Set(events).size === events.length, 'an event type stands there twice'),
+  filter: z.null(notYet).default(null),
+  transform: z.null(notYet).default(null),
+  target: Target,
+  status: HandlerStatus.default('enabled'),
+  priority: z.int().min(1).max(1000).default(100).describe('1 runs first'),
+  onFailure: z.literal('continue', notYet).default('continue'),
+  retry: z
+    .strictObject({ schedule: z.literal('default', notYet).default('default') })
+    .default({ schedule: 'default' }),
+  rateLimit: z.null(notYet).default(null),
+});
+export type HandlerInput = z.output<typeof HandlerInput>;
+
+/** A registered reaction: which events, one target, a priority, a status. */
+export const Handler = HandlerInput.extend({
+  id: z.string().describe('h_ and 16 characters'),
+  version: z.int().describe('Raised by every change; the ETag'),
+  createdAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime(),
+});
+export type Handler = z.output<typeof Handler>;
