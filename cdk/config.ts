@@ -1,0 +1,139 @@
+import { BlockList, isIP } from 'node:net';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { z } from 'zod';
+import { DispatcherEnv } from '../functions/dispatcher/env.ts';
+
+const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/u, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
+
+// CloudWatch takes these and no others. Left out: 9999, which CDK reads as "for ever"; nothing here grows without bound.
+const logRetentions = Object.values(RetentionDays)
+  .filter((days) => typeof days === 'number' && days !== RetentionDays.INFINITE)
+  .map(Number);
+
+/**
+ * What a deployer may set: `npx cdk deploy -c busName=crm -c batchWindowSeconds=5`, or the same names under
+ * `context` in cdk.json. What a function reads too has the schema of that function, so that a value which
+ * its `env.ts` would refuse in the cloud is refused here.
+ */
+export const Config = z.strictObject({
+  /** Letters, digits and hyphens. @default Handoff */
+  stackName: z
+    .string()
+    .regex(
+      /^[A-Za-z][A-Za-z0-9-]{0,99}$/u,
+      'must be letters, digits and hyphens, at most 100, a letter first',
+    )
+    .default('Handoff')
+    .describe(
+      'Name of the stack, and the beginning of the names of its tables; a new name is a new deployment',
+    ),
+  /** @default handoff */
+  busName: z
+    .string()
+    .regex(/^[\w.-]{1,256}$/u, 'must be letters, digits, and . - _')
+    .refine((name) => name !== 'default', 'must not be the account’s default bus')
+    .default('handoff')
+    .describe('Name of the EventBridge bus that upstream services put their events on'),
+  /** Seconds, 0 to 300. @default 1 */
+  batchWindowSeconds: wholeNumber(0, 300)
+    .default(1)
+    .describe(
+      'How long the queue gathers events for one batch of up to 100; 0 means at once, in batches of up to 10',
+    ),
+  /** MB, 128 to 10240. @default 512 */
+  dispatcherMemoryMb: wholeNumber(128, 10_240)
+    .default(512)
+    .describe('Memory of the dispatcher; its share of a processor grows with it'),
+  /** Environments, 2 to 1000; null means as many as the account allows. @default null */
+  dispatcherConcurrency: wholeNumber(2, 1000)
+    .nullable()
+    .default(null)
+    .describe('How many batches are worked on at once'),
+  /** Partitions. @default 1 */
+  logShards: DispatcherEnv.shape.LOG_SHARDS,
+  /** Days. @default 30 */
+  retentionDays: DispatcherEnv.shape.RETENTION_DAYS,
+  /** Days. @default 90 */
+  heldRetentionDays: DispatcherEnv.shape.HELD_RETENTION_DAYS,
+  /** Days, one of those that CloudWatch knows. @default 30 */
+  logRetentionDays: wholeNumber(1, 3653)
+    .refine((days) => logRetentions.includes(days), `must be one of ${logRetentions.join(', ')}`)
+    .transform((days) => days as RetentionDays)
+    .default(RetentionDays.ONE_MONTH)
+    .describe('How long the functions’ own logs are kept (the execution log has retentionDays)'),
+  /** @default false */
+  executionsPointInTimeRecovery: z
+    .stringbool()
+    .default(false)
+    .describe(
+      'Whether the execution log can be restored to any second of the last 35 days; billed by its size',
+    ),
+  /** @default false */
+  allowHttp: DispatcherEnv.shape.ALLOW_HTTP,
+  /** Comma-separated. @default '' */
+  allowCidrs: DispatcherEnv.shape.ALLOW_CIDRS.superRefine((ranges, context) => {
+    for (const range of ranges.filter((text) => !isCidr(text))) {
+      context.addIssue({ code: 'custom', message: `"${range}" is not a range like 10.1.0.0/16` });
+    }
+  }),
+  /** @default null */
+  alarmTopicArn: z
+    .string()
+    .regex(/^arn:aws[\w-]*:sns:[\w-]+:\d{12}:[\w-]+$/u, 'must be the ARN of an SNS topic')
+    .nullable()
+    .default(null)
+    .describe('The SNS topic that hears of every alarm; without it alarms only show in CloudWatch'),
+});
+export type Config = z.output<typeof Config>;
+
+/**
+ * Reads the deploy settings from CDK's context. Throws an Error that names every setting which is unknown
+ * or cannot be used.
+ */
+export function parseConfig(context: Record<string, unknown>): Config {
+  const given = Object.entries(context)
+    // Keys of CDK itself (`aws:cdk:...`, `@aws-cdk/...`, cached look-ups) have one of these characters.
+    .filter(([name, value]) => !/[:@/]/u.test(name) && value !== null)
+    // `-c` hands over text; cdk.json may hold numbers and booleans.
+    .map(([name, value]) => [name, isPlain(value) ? String(value) : value] as const);
+  const known = Object.keys(Config.shape);
+  const unknown = given
+    .filter(([name]) => !known.includes(name))
+    .map(([name]) => `${name} is not a deploy setting; there are ${known.join(', ')}.`);
+  const usable = given.filter(([name]) => known.includes(name));
+  // Refused before zod sees them: Number([5]) is 5.
+  const nested = usable
+    .filter(([, value]) => typeof value !== 'string')
+    .map(([name]) => `${name} must be text, a number, true or false.`);
+  const result = Config.safeParse(
+    Object.fromEntries(usable.filter(([, value]) => typeof value === 'string')),
+  );
+  const bad = (result.error?.issues ?? []).map((issue) => {
+    const name = String(issue.path[0]) as keyof Config;
+    return `${name} cannot be ${JSON.stringify(context[name])}: ${issue.message}. (${Config.shape[name].description}.)`;
+  });
+  const problems = [...unknown, ...nested, ...bad];
+  if (problems.length > 0 || !result.success) {
+    throw new Error(`The deploy settings cannot be used. ${problems.join(' ')}`);
+  }
+  return result.data;
+}
+
+const isPlain = (value: unknown) => typeof value === 'number' || typeof value === 'boolean';
+
+function isCidr(text: string): boolean {
+  const [address = '', prefix = '', ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0 || !/^\d{1,3}$/u.test(prefix)) return false;
+  try {
+    new BlockList().addSubnet(address, Number(prefix), version === 4 ? 'ipv4' : 'ipv6');
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,79 @@
+import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
+import { HttpApi, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
+import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { LogGroup } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { ApiEnv } from '../../functions/api/env.ts';
+import type { Config } from '../config.ts';
+import { HandoffFunction } from './function.ts';
+import type { Intake } from './intake.ts';
+import type { Storage } from './storage.ts';
+
+export type ApiProps = { config: Config; storage: Storage; intake: Intake };
+
+// https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
+const accessLogFormat = AccessLogFormat.custom(
+  JSON.stringify({
+    requestId: '$context.requestId',
+    at: '$context.requestTime',
+    method: '$context.httpMethod',
+    path: '$context.path',
+    status: '$context.status',
+    latencyMs: '$context.responseLatency',
+    caller: '$context.identity.userArn',
+    ip: '$context.identity.sourceIp',
+    error: '$context.error.message',
+    integrationError: '$context.integrationErrorMessage',
+  }),
+);
+
+/** The management API: an HTTP API in front of one function. Every route asks for IAM credentials. */
+export class Api extends Construct {
+  readonly url: string;
+  readonly httpApi: HttpApi;
+
+  constructor(scope: Construct, id: string, { config, storage, intake }: ApiProps) {
+    super(scope, id);
+
+    const { lambda } = new HandoffFunction(this, 'Manage', {
+      folder: 'api',
+      description: 'The management API: handlers, executions, events',
+      // Reads are parsed, filtered and searched here; half the memory would double the time of a cold start.
+      memoryMb: 512,
+      // API Gateway gives up after 30 s and cannot be told otherwise.
+      timeout: Duration.seconds(30),
+      logRetentionDays: config.logRetentionDays,
+      env: ApiEnv,
+      environment: {
+        ...storage.forApi,
+        EVENT_BUS: intake.publish,
+        LOG_SHARDS: config.logShards,
+        ALLOW_HTTP: config.allowHttp,
+        ALLOW_CIDRS: config.allowCidrs.join(','),
+      },
+    });
+
+    this.httpApi = new HttpApi(this, 'HttpApi', {
+      description: 'The management API of Handoff',
+      // One route for everything, so that no path can be forgotten: the function's router knows the rest.
+      defaultIntegration: new HttpLambdaIntegration('Integration', lambda),
+      defaultAuthorizer: new HttpIamAuthorizer(),
+      createDefaultStage: false,
+    });
+    const accessLog = new LogGroup(this, 'AccessLog', {
+      retention: config.logRetentionDays,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const stage = new HttpStage(this, 'Stage', {
+      httpApi: this.httpApi,
+      stageName: '$default',
+      autoDeploy: true,
+      // Far above what people and their scripts need, and low enough that a loop of theirs stays cheap.
+      throttle: { rateLimit: 50, burstLimit: 100 },
+      accessLogSettings: { destination: new LogGroupLogDestination(accessLog), format: accessLogFormat },
+    });
+    this.url = stage.url;
+  }
+}

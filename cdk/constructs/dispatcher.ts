@@ -1,0 +1,48 @@
+import { Duration } from 'aws-cdk-lib';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import { Construct } from 'constructs';
+import { DispatcherEnv } from '../../functions/dispatcher/env.ts';
+import type { Config } from '../config.ts';
+import { HandoffFunction } from './function.ts';
+import { dispatcherTimeout, type Intake } from './intake.ts';
+import type { Storage } from './storage.ts';
+
+export type DispatcherProps = { config: Config; storage: Storage; intake: Intake };
+
+/** The function that takes events from the queue in batches and runs the handlers that asked for them. */
+export class Dispatcher extends Construct {
+  readonly lambda: IFunction;
+
+  constructor(scope: Construct, id: string, { config, storage, intake }: DispatcherProps) {
+    super(scope, id);
+
+    const { lambda } = new HandoffFunction(this, 'Dispatch', {
+      folder: 'dispatcher',
+      description: 'Runs the handlers that asked for an event, and writes the execution log',
+      memoryMb: config.dispatcherMemoryMb,
+      timeout: dispatcherTimeout,
+      logRetentionDays: config.logRetentionDays,
+      env: DispatcherEnv,
+      environment: {
+        ...storage.forDispatcher,
+        LOG_SHARDS: config.logShards,
+        RETENTION_DAYS: config.retentionDays,
+        HELD_RETENTION_DAYS: config.heldRetentionDays,
+        ALLOW_HTTP: config.allowHttp,
+        ALLOW_CIDRS: config.allowCidrs.join(','),
+      },
+    });
+    this.lambda = lambda;
+
+    lambda.addEventSource(
+      new SqsEventSource(intake.eventsQueue, {
+        // Lambda refuses batches of more than 10 without a window.
+        batchSize: config.batchWindowSeconds === 0 ? 10 : 100,
+        maxBatchingWindow: Duration.seconds(config.batchWindowSeconds),
+        reportBatchItemFailures: true,
+        ...(config.dispatcherConcurrency !== null && { maxConcurrency: config.dispatcherConcurrency }),
+      }),
+    );
+  }
+}

@@ -1,0 +1,66 @@
+import { Duration } from 'aws-cdk-lib';
+import { EventBus, Match, Rule } from 'aws-cdk-lib/aws-events';
+import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
+import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import type { Config } from '../config.ts';
+import type { Access } from './function.ts';
+
+/** How long the dispatcher may take for a batch. */
+export const dispatcherTimeout = Duration.seconds(180);
+
+// Six times the timeout, as AWS asks for, so that a batch which Lambda throttles is not received twice meanwhile:
+// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+const visibilityTimeout = Duration.seconds(6 * dispatcherTimeout.toSeconds());
+
+const queueDefaults = {
+  encryption: QueueEncryption.SQS_MANAGED,
+  enforceSSL: true,
+  // The most that SQS keeps.
+  retentionPeriod: Duration.days(14),
+  // An event may have 1 MB; the default of a queue has been less.
+  maxMessageSizeBytes: 1_048_576,
+};
+
+/** The way in: a bus, a rule that takes everything on it, and the queue that the dispatcher reads. */
+export class Intake extends Construct {
+  readonly bus: EventBus;
+  readonly eventsQueue: Queue;
+  /** Events that the dispatcher received ten times and could not work off. */
+  readonly deadLetters: Queue;
+  /** Events that EventBridge could not put into the queue. */
+  readonly undelivered: Queue;
+  /** The right to put events on the bus. */
+  readonly publish: Access<'EVENT_BUS'>;
+
+  constructor(scope: Construct, id: string, config: Config) {
+    super(scope, id);
+
+    this.deadLetters = new Queue(this, 'EventsDeadLetters', queueDefaults);
+    this.undelivered = new Queue(this, 'UndeliveredEvents', queueDefaults);
+    this.eventsQueue = new Queue(this, 'EventsQueue', {
+      ...queueDefaults,
+      visibilityTimeout,
+      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: 10 },
+    });
+
+    this.bus = new EventBus(this, 'Bus', {
+      eventBusName: config.busName,
+      description: 'Domain events for Handoff',
+    });
+    new Rule(this, 'Everything', {
+      eventBus: this.bus,
+      description: 'Every event on this bus goes to the dispatcher, which knows what each handler asked for',
+      // A rule needs a pattern, and every event has a source. Not the account: events that another account
+      // is allowed to put here would be dropped in silence.
+      eventPattern: { source: Match.prefix('') },
+      targets: [new SqsQueue(this.eventsQueue, { deadLetterQueue: this.undelivered })],
+    });
+
+    this.publish = {
+      variable: 'EVENT_BUS',
+      value: this.bus.eventBusName,
+      permissions: [{ actions: ['events:PutEvents'], resources: [this.bus.eventBusArn] }],
+    };
+  }
+}
