@@ -23,3 +23,12 @@ export type Outcome =
 
 /** Responses are stored up to this size (bytes of UTF-8); the rest is not read. */
 export const maxResponseBytes = 4096;
+
+/**
+ * Whether another attempt can succeed with nothing changed, judged by the status of a failed answer: the target
+ * was too slow (408), busy with the same object (409), not ready (425), asked for patience (429), or broken (5xx).
+ * A redirect cannot: it is not followed, so it would come again.
+ */
+export function isRetryableStatus(statusCode: number): boolean {
+  return [408, 409, 425, 429].includes(statusCode) || (statusCode >= 500 && statusCode <= 599);
+}

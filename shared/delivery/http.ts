@@ -1,0 +1,193 @@
+import { errors, type Agent, type Dispatcher } from 'undici';
+import { AddressRefusedError } from './address-guard.ts';
+import { connectSignal } from './agent.ts';
+import { isRetryableStatus, maxResponseBytes, type Outcome } from './outcome.ts';
+
+/** One request, as it goes over the wire. */
+export type HttpRequest = {
+  /** http: or https:, already parsed once without complaint. */
+  url: string;
+  method: 'POST' | 'PUT' | 'PATCH';
+  headers: Readonly<Record<string, string>>;
+  body: string;
+  /** From connecting to the status line and the end of its headers, milliseconds. Reading the body ends then too. */
+  timeoutMs: number;
+};
+
+/**
+ * Sends one request and says what came of it, within `timeoutMs`. A 2xx is a success even when its body breaks
+ * off, never ends or is too large: the target has said that it took the delivery, and another attempt would only
+ * deliver it twice. The body is not decompressed, and kept up to `maxResponseBytes`.
+ *
+ * Whatever the target or the network does is an `Outcome`. Rejects only when the agent has been closed, which
+ * says nothing about the target, and on a URL that is none.
+ */
+export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome> {
+  const url = new URL(request.url);
+  const deadline = new AbortController();
+  return new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | null = null;
+    let settled = false;
+    let statusCode: number | null = null;
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+
+    const settle = (outcome: Outcome) => {
+      settled = true;
+      clearTimeout(timer);
+      resolve(outcome);
+    };
+    /** Ends the attempt by its status line; what there is of the body is the response. */
+    const settleByStatus = (status: number, body: 'whole' | 'cut') =>
+      settle(outcomeOfStatus(status, responseText(Buffer.concat(chunks), body)));
+    const expire = () => {
+      if (settled) return;
+      if (statusCode === null) {
+        settle(unanswered(true, `timeout: no answer within ${request.timeoutMs} ms`));
+      } else {
+        settleByStatus(statusCode, 'cut');
+      }
+      controller?.abort(new Error('timeout'));
+      deadline.abort();
+    };
+    // Not at once when the time is over: after a busy moment of this process the answer may be waiting to be
+    // read, and timers run before reads.
+    const timer = setTimeout(() => setImmediate(expire), request.timeoutMs);
+
+    const handler: Dispatcher.DispatchHandler = {
+      onRequestStart(started) {
+        controller = started;
+        // The connection came too late: nothing must be sent for an attempt that is already in the log.
+        if (settled) started.abort(new Error('timeout'));
+      },
+      onResponseStart(_, status) {
+        // 1xx are hints, the answer follows.
+        if (status >= 200) statusCode = status;
+      },
+      onResponseData(responding, chunk) {
+        if (settled || statusCode === null) return;
+        const room = maxResponseBytes - bytes;
+        bytes += chunk.length;
+        // Copied, because a chunk is a view into a buffer of 64 KB.
+        chunks.push(Buffer.from(chunk.subarray(0, room)));
+        if (chunk.length <= room) return;
+        settleByStatus(statusCode, 'cut');
+        // Reading the rest to keep the connection would let the target decide how much we read.
+        responding.abort(new Error('enough'));
+      },
+      onResponseEnd() {
+        if (!settled && statusCode !== null) settleByStatus(statusCode, 'whole');
+      },
+      onResponseError(_, error) {
+        if (settled) return;
+        if (statusCode !== null) {
+          settleByStatus(statusCode, 'cut');
+        } else if (
+          error instanceof errors.ClientDestroyedError ||
+          error instanceof errors.ClientClosedError
+        ) {
+          settled = true;
+          clearTimeout(timer);
+          reject(error);
+        } else {
+          settle(outcomeOfError(error, url));
+        }
+      },
+    };
+    // `dispatch` and not `request`: it costs a third less CPU (no stream for each response), and `request` keeps
+    // a request that has no connection yet waiting past its signal.
+    connectSignal.run(deadline.signal, () =>
+      agent.dispatch(
+        {
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method: request.method,
+          headers: request.headers,
+          body: request.body,
+        },
+        handler,
+      ),
+    );
+  });
+}
+
+const unanswered = (retryable: boolean, error: string): Outcome => ({
+  kind: 'failed',
+  retryable,
+  statusCode: null,
+  error,
+  response: null,
+});
+
+function outcomeOfStatus(statusCode: number, response: string | null): Outcome {
+  if (statusCode >= 200 && statusCode < 300) return { kind: 'succeeded', statusCode, response };
+  const redirect = statusCode >= 300 && statusCode < 400;
+  return {
+    kind: 'failed',
+    retryable: isRetryableStatus(statusCode),
+    statusCode,
+    error: `http: status ${statusCode}${redirect ? ', redirects are not followed' : ''}`,
+    response,
+  };
+}
+
+/**
+ * The body as text that can be stored anywhere: at most `maxResponseBytes` of UTF-8, cut between characters,
+ * with U+FFFD for what is not UTF-8 and for U+0000, which terminals and many databases do not take.
+ */
+function responseText(body: Buffer, extent: 'whole' | 'cut'): string | null {
+  // As a "stream" the decoder holds back a character whose end is missing, instead of replacing it.
+  const text = new TextDecoder().decode(body, { stream: extent === 'cut' }).replaceAll('\u0000', '\uFFFD');
+  if (text === '') return null;
+  // Each replaced byte has become three.
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(maxResponseBytes));
+  return text.slice(0, read);
+}
+
+function outcomeOfError(error: Error, url: URL): Outcome {
+  if (error instanceof AddressRefusedError) return unanswered(false, `refused address: ${error.message}`);
+  // A header that undici does not send; the API does not let one through, but what is stored may be older.
+  if (error instanceof errors.InvalidArgumentError) return unanswered(false, `request: ${error.message}`);
+  return unanswered(true, networkError(error, url));
+}
+
+/** A sentence for admins: the class of the failure, then what happened. Never an address or a path of our own. */
+function networkError(error: Error, url: URL): string {
+  const { code = '', syscall, reason } = error as NodeJS.ErrnoException & { reason?: unknown };
+  if (error instanceof errors.HeadersOverflowError) return 'http: the headers of the answer are too large';
+  if (error instanceof errors.HTTPParserError) return 'http: the answer is not valid HTTP/1.1';
+  if (error instanceof errors.SocketError) {
+    // undici's words for a 100 or 101 that nobody asked for; all else is the end of the connection.
+    return error.message.startsWith('bad ')
+      ? 'http: an answer that the request did not ask for'
+      : 'connection: closed by the target before it answered';
+  }
+  if (code === 'ENOTFOUND') return `dns: no address for ${url.hostname}`;
+  if (syscall === 'getaddrinfo') return `dns: ${url.hostname} could not be resolved (${code})`;
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'connection: refused by the target';
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'connection: reset by the target';
+    case 'ETIMEDOUT':
+    case 'UND_ERR_CONNECT_TIMEOUT':
+      return 'timeout: the target did not take the connection';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return 'connection: no route to the target';
+    case 'ERR_TLS_CERT_ALTNAME_INVALID':
+      return `tls: the certificate is not for ${url.hostname}`;
+    case 'EPROTO':
+      // OpenSSL's reason alone ("wrong version number"); the message around it has addresses in memory.
+      return `tls: ${typeof reason === 'string' ? reason : 'protocol error'}`;
+    default:
+      // What is left on https: is OpenSSL's verdict on the certificate, whose message is a sentence
+      // ("certificate has expired", "self-signed certificate").
+      return /^(?:CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_|ERR_SSL_|INVALID_|HOSTNAME_|PATH_|ERROR_IN_)/u.test(
+        code,
+      )
+        ? `tls: ${error.message}`
+        : `connection: failed (${code === '' ? error.name : code})`;
+  }
+}
