@@ -1,0 +1,83 @@
+import ipaddr from 'ipaddr.js';
+import { z } from 'zod';
+import { StartError } from './start-error.ts';
+
+const isCidr = (text: string): boolean => {
+  try {
+    ipaddr.parseCIDR(text);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const listOfCidrs = (text: string): boolean =>
+  text
+    .split(',')
+    .map((range) => range.trim())
+    .filter((range) => range !== '')
+    .every(isCidr);
+
+/** What the engine can be told through its environment. An empty variable counts as absent. */
+export const EngineConfig = z.object({
+  PORT: z.coerce
+    .number('must be a whole number from 0 to 65535')
+    .int('must be a whole number from 0 to 65535')
+    .min(0, 'must be a whole number from 0 to 65535')
+    .max(65_535, 'must be a whole number from 0 to 65535')
+    .default(8080)
+    .describe('Port of the API, the console and the AWS endpoint; 0 takes any free one'),
+  HOST: z
+    .string()
+    .default('127.0.0.1')
+    .describe('Address to listen on; on any other than loopback the AWS endpoint refuses every call'),
+  HANDOFF_DATA: z
+    .string()
+    .default('.handoff/')
+    .describe('Folder of everything the engine keeps, or "memory" to keep nothing'),
+  HANDOFF_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/u, 'must be printable ASCII characters without spaces')
+    .optional()
+    .describe('The token that API calls carry; made at the first start and kept in the data folder when absent'),
+  HANDOFF_TOKENS: z
+    .undefined('is not available yet; use HANDOFF_TOKEN')
+    .describe('More tokens, each with its role; not available yet'),
+  HANDOFF_FSYNC: z
+    .stringbool('must be true or false')
+    .default(false)
+    .describe('Whether an accepted event survives the death of the machine too, not only of the process; slower'),
+  HANDOFF_RETRY_SCALE: z.coerce
+    .number('must be a number above 0 and at most 1')
+    .positive('must be a number above 0 and at most 1')
+    .max(1, 'must be a number above 0 and at most 1')
+    .default(1)
+    .describe('Multiplies every wait of a retry; below 1 for tests only'),
+  HANDOFF_ALLOW_HTTP: z
+    .stringbool('must be true or false')
+    .default(false)
+    .describe('Whether handlers may call plain http:// targets'),
+  HANDOFF_ALLOW_CIDRS: z
+    .string()
+    .refine(listOfCidrs, 'must be comma-separated address ranges such as 127.0.0.0/8')
+    .default('')
+    .describe('Comma-separated address ranges that targets may be in although they are private'),
+});
+export type EngineConfig = z.output<typeof EngineConfig>;
+
+/**
+ * Reads the engine's settings. Throws a StartError whose one sentence names every variable that is wrong.
+ */
+export function parseConfig(environment: Record<string, string | undefined>): EngineConfig {
+  const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const result = EngineConfig.safeParse(present);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
+  throw new StartError(`${problems.join('; ')}.`);
+}
+
+/** Whether only this machine can reach what listens on `host`. */
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost') return true;
+  return ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback';
+}

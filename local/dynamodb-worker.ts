@@ -1,0 +1,33 @@
+// The thread in which the embedded DynamoDB runs, so that its work never holds up the engine's own.
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { parentPort, workerData } from 'node:worker_threads';
+import dynalite from 'dynalite';
+
+if (parentPort === null) throw new Error('This file runs as a thread only.');
+const { folder } = workerData as { folder: string | null };
+
+const server = dynalite({
+  ...(folder !== null && { path: folder }),
+  createTableMs: 0,
+  updateTableMs: 0,
+  deleteTableMs: 0,
+});
+// dynalite throws when a client goes away in the middle of a request, which would end the thread. This listener
+// runs after the one that installs the throwing one.
+server.on('request', (request: IncomingMessage) => {
+  request.removeAllListeners('error');
+  request.on('error', () => undefined);
+});
+// The clients keep their connections for longer than Node's 5 s, and a request must not meet a closing one.
+server.keepAliveTimeout = 0;
+
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+parentPort.postMessage({ port: (server.address() as AddressInfo).port });
+
+await once(parentPort, 'message');
+// LevelDB is closed when the last connection is.
+server.close(() => parentPort?.close());
+server.closeAllConnections();

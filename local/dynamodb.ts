@@ -1,0 +1,137 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import {
+  CreateTableCommand,
+  type CreateTableCommandInput,
+  DynamoDBClient,
+  ListTablesCommand,
+  waitUntilTableExists,
+} from '@aws-sdk/client-dynamodb';
+import { executionsTable, handlersTable } from '../shared/aws/tables.ts';
+import { region } from './aws-identity.ts';
+import { StartError } from './start-error.ts';
+
+/** The names that the functions get in their environment. */
+export const tableNames = { handlers: 'handlers', executions: 'executions' } as const;
+
+export type EmbeddedDynamoDb = {
+  /** `http://127.0.0.1:<port>`; takes any credentials. */
+  endpoint: string;
+  /** Resolves when the thread ended although nobody stopped it. What needs the tables cannot go on then. */
+  failed: Promise<Error>;
+  /** Closes the files and ends the thread, by force after `graceMs`. */
+  stop(graceMs: number): Promise<void>;
+};
+
+// Both limits or none: with the first alone the thread collects all the time and is half as fast, and without
+// any it keeps 100 MB more. The old generation holds a batch of 25 items of 260 KB many times over.
+const resourceLimits = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32 };
+
+const keySchema = (partitionKey: string, sortKey: string) => [
+  { AttributeName: partitionKey, KeyType: 'HASH' as const },
+  { AttributeName: sortKey, KeyType: 'RANGE' as const },
+];
+
+const textAttributes = (...names: string[]) =>
+  names.map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const }));
+
+const { attention } = executionsTable;
+const tables: readonly (CreateTableCommandInput & { TableName: string })[] = [
+  {
+    TableName: tableNames.handlers,
+    BillingMode: 'PAY_PER_REQUEST',
+    AttributeDefinitions: textAttributes(handlersTable.partitionKey, handlersTable.sortKey),
+    KeySchema: keySchema(handlersTable.partitionKey, handlersTable.sortKey),
+  },
+  {
+    TableName: tableNames.executions,
+    BillingMode: 'PAY_PER_REQUEST',
+    AttributeDefinitions: textAttributes(
+      executionsTable.partitionKey,
+      executionsTable.sortKey,
+      attention.partitionKey,
+      attention.sortKey,
+    ),
+    KeySchema: keySchema(executionsTable.partitionKey, executionsTable.sortKey),
+    GlobalSecondaryIndexes: [
+      {
+        IndexName: attention.indexName,
+        KeySchema: keySchema(attention.partitionKey, attention.sortKey),
+        Projection: { ProjectionType: 'KEYS_ONLY' },
+      },
+    ],
+  },
+];
+
+/** Makes the two tables where they are absent. An existing one is left as it is. */
+async function createTables(client: DynamoDBClient): Promise<void> {
+  // Also the probe: a second opener of the same files listens like the first and fails at its first request.
+  const { TableNames: present = [] } = await client.send(new ListTablesCommand({}));
+  for (const table of tables) {
+    if (present.includes(table.TableName)) continue;
+    await client.send(new CreateTableCommand(table));
+    await waitUntilTableExists({ client, minDelay: 0.01, maxDelay: 0.1, maxWaitTime: 5 }, table);
+  }
+}
+
+/**
+ * Starts the embedded DynamoDB with both tables, in a thread of its own. Its data is in `folder`, or in memory
+ * when that is null. Throws a StartError when another process has the folder open.
+ */
+export async function startDynamoDb(folder: string | null): Promise<EmbeddedDynamoDb> {
+  const worker = new Worker(new URL('dynamodb-worker.ts', import.meta.url), {
+    workerData: { folder },
+    resourceLimits,
+    execArgv: [],
+    env: { AWS_REGION: region },
+  });
+  let isStopping = false;
+  let hasDied = false;
+  const ended = Promise.withResolvers<Error>();
+  worker.once('error', (cause) => ended.resolve(new Error('The embedded DynamoDB died.', { cause })));
+  worker.once('exit', (code) => {
+    if (!isStopping) ended.resolve(new Error(`The embedded DynamoDB ended with code ${code}.`));
+  });
+  const exited = once(worker, 'exit');
+  exited.catch(() => undefined);
+
+  async function stop(graceMs: number): Promise<void> {
+    isStopping = true;
+    worker.postMessage('stop');
+    const timer = setTimeout(() => void worker.terminate(), graceMs);
+    // Node may crash when the process ends while LevelDB is still closing in the thread.
+    await exited.catch(() => undefined);
+    clearTimeout(timer);
+  }
+
+  const failure = ended.promise.then((error) => {
+    hasDied = true;
+    throw error;
+  });
+  failure.catch(() => undefined);
+  let client: DynamoDBClient | undefined;
+  try {
+    const [{ port }] = (await Promise.race([once(worker, 'message'), failure])) as [{ port: number }];
+    const endpoint = `http://127.0.0.1:${port}`;
+    client = new DynamoDBClient({
+      endpoint,
+      region,
+      credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+      maxAttempts: 1,
+    });
+    await Promise.race([createTables(client), failure]);
+    return { endpoint, failed: ended.promise, stop };
+  } catch (error) {
+    await stop(1000);
+    // dynalite hides LevelDB's own reason; of the possible ones, a second engine is by far the likeliest.
+    if (folder !== null && hasDied) {
+      throw new StartError(
+        `The tables in ${folder} cannot be opened: another engine is using the folder, or its files are not readable.`,
+        { cause: error },
+      );
+    }
+    throw error;
+  } finally {
+    client?.destroy();
+  }
+}

@@ -1,0 +1,390 @@
+import { randomUUID } from 'node:crypto';
+import { tracingChannel } from 'node:diagnostics_channel';
+import { DatabaseSync } from 'node:sqlite';
+import { StartError } from './start-error.ts';
+
+/** SQS carries at most 1 MB (since January 2026). */
+export const maxBodyBytes = 1_048_576;
+/** SQS delays a message by at most 15 minutes. */
+export const maxDelaySeconds = 900;
+/** SQS keeps a message invisible for at most 12 hours. */
+const maxVisibilitySeconds = 43_200;
+// A timer of Node takes at most 2^31-1 ms; one that fires too early looks again.
+const maxTimerMs = 2_147_483_647;
+
+export type OutgoingMessage = {
+  /** At most 1 MB of UTF-8. */
+  body: string;
+  /** 0 to 900; the message cannot be received before. */
+  delaySeconds?: number;
+};
+
+export type Message = {
+  messageId: string;
+  /** Names this one receipt: a later receive of the same message makes it stale. */
+  receiptHandle: string;
+  body: string;
+  /** Milliseconds since 1970, as are all times here. */
+  sentAt: number;
+  firstReceivedAt: number;
+  /** 1 at the first receive. A receive whose process died counts too. */
+  receiveCount: number;
+  /** The queue that gave up on the message, where this queue is for dead letters. */
+  deadLetterSource: string | null;
+};
+
+export type QueueSettings = {
+  /** How long a received message stays hidden before it is handed out again. */
+  visibilityTimeoutMs: number;
+  /** A message received this often and still there goes to the dead letters. Without it never. */
+  deadLetters?: { queue: string; maxReceiveCount: number };
+};
+
+export type QueueCounts = { visible: number; inFlight: number; delayed: number };
+
+/** A queue with the semantics of a standard SQS queue: at least once, about in order. */
+export type Queue = {
+  readonly name: string;
+  /**
+   * Resolves to the message ids once all messages are committed, or rejects with none of them stored (a full
+   * disk). Sends of the same tick of the event loop share one commit. A message that SQS would refuse is a RangeError.
+   */
+  send(messages: readonly OutgoingMessage[]): Promise<string[]>;
+  /** Hands out at most `max` messages and hides them for the visibility timeout. Empty when none is due. */
+  receive(max: number): Message[];
+  /** Acknowledges: the messages are gone for good. Stale receipts do nothing. Returns how many were deleted. */
+  delete(receiptHandles: readonly string[]): number;
+  /**
+   * Hides received messages for `seconds` (0 to 43,200) from now, instead of what is left of their visibility
+   * timeout; 0 hands them back at once. Unlike the timeout this wait survives a restart. Stale receipts do nothing.
+   * Returns how many were changed.
+   */
+  changeVisibility(receiptHandles: readonly string[], seconds: number): number;
+  counts(): QueueCounts;
+  /**
+   * Calls `listener` whenever there may be something to receive that was not there before. Nothing polls, so
+   * whoever starts to listen receives once by itself. Returns a function that ends it.
+   */
+  onMessage(listener: () => void): () => void;
+};
+
+export type Queues = {
+  /** The queue called `name`, made when it is new. Its settings are not stored: each start says them anew. */
+  open(name: string, settings: QueueSettings): Queue;
+  /** Commits what was sent, then closes the file. What was in flight is visible again when it is next opened. */
+  close(): void;
+};
+
+export type QueuesOptions = {
+  /** The SQLite file of all queues, or `:memory:`. */
+  file: string;
+  /**
+   * Without it a commit survives the death of the process, with it that of the machine too.
+   * https://sqlite.org/pragma.html#pragma_synchronous
+   */
+  fsync?: boolean;
+  now?: () => number;
+};
+
+/** What is published around each acknowledgement, on `tracing:handoff.queue.acknowledge:start` and `:end`. */
+export type Acknowledgement = { queue: string; receiptHandles: readonly string[] };
+
+// A crash test that wants to stop the process just before or just after a message is forgotten listens here.
+const acknowledgements = tracingChannel<Acknowledgement, Acknowledgement>('handoff.queue.acknowledge');
+
+// Bodies have a table of their own because SQLite writes a whole row again when one number in it changes: in
+// one table a receive of 2 KB messages took three times as long (27 against 9 microseconds a message).
+// AUTOINCREMENT, because a reused number would let an old receipt delete a new message.
+const schema = `
+  CREATE TABLE IF NOT EXISTS message (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL,
+    sentAt INTEGER NOT NULL,
+    visibleAt INTEGER NOT NULL,
+    receiveCount INTEGER NOT NULL DEFAULT 0,
+    firstReceivedAt INTEGER,
+    inFlight INTEGER NOT NULL DEFAULT 0,
+    deadLetterSource TEXT
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS messageVisible ON message (queue, visibleAt);
+  CREATE TABLE IF NOT EXISTS body (number INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;`;
+
+type Row = {
+  number: number;
+  id: string;
+  body: string;
+  sentAt: number;
+  receiveCount: number;
+  firstReceivedAt: number;
+  deadLetterSource: string | null;
+};
+
+type PendingSend = {
+  queue: string;
+  messages: readonly OutgoingMessage[];
+  resolve: (messageIds: string[]) => void;
+  reject: (reason: unknown) => void;
+};
+
+// SQLITE_BUSY. https://sqlite.org/rescode.html#busy
+const isBusy = (error: unknown): boolean => error instanceof Error && 'errcode' in error && error.errcode === 5;
+
+function openDatabase(file: string, fsync: boolean): DatabaseSync {
+  const database = new DatabaseSync(file);
+  try {
+    // The exclusive lock is what keeps a second engine off the folder. The kernel drops it with the process,
+    // however that ends, so unlike a file with a process id it is never stale.
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL');
+    database.exec(`PRAGMA synchronous = ${fsync ? 'FULL' : 'NORMAL'}`);
+    // A checkpoint costs an fsync, which holds up everything: every 16 MB rather than every 4 (the default).
+    database.exec('PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864');
+    database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
+  } catch (error) {
+    database.close();
+    if (isBusy(error)) {
+      throw new StartError(`Another engine is running on ${file}: stop it, or set HANDOFF_DATA to another folder.`, {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+  return database;
+}
+
+function checkMessage({ body, delaySeconds = 0 }: OutgoingMessage): void {
+  const bytes = Buffer.byteLength(body);
+  if (bytes > maxBodyBytes) {
+    throw new RangeError(`The message has ${bytes} bytes; at most ${maxBodyBytes} are allowed.`);
+  }
+  if (!(delaySeconds >= 0 && delaySeconds <= maxDelaySeconds)) {
+    throw new RangeError(`delaySeconds is ${delaySeconds}; it must be from 0 to ${maxDelaySeconds}.`);
+  }
+}
+
+const visibleAtAfter = (seconds: number, from: number): number => Math.ceil(from + seconds * 1000);
+
+const receiptHandleOf = (row: Row): string => `${row.number}.${row.receiveCount}`;
+
+function readReceiptHandle(handle: string): { number: number; receiveCount: number } | null {
+  const match = /^(\d{1,15})\.(\d{1,9})$/u.exec(handle);
+  return match === null ? null : { number: Number(match[1]), receiveCount: Number(match[2]) };
+}
+
+/**
+ * Opens the file that holds all queues, and makes visible at once what was in flight: the process that held it
+ * is dead. Throws a StartError while another process has the file open.
+ */
+export function openQueues({ file, fsync = false, now = Date.now }: QueuesOptions): Queues {
+  const database = openDatabase(file, fsync);
+  database
+    .prepare('UPDATE message SET visibleAt = min(visibleAt, ?), inFlight = 0 WHERE inFlight = 1')
+    .run(now());
+
+  const insertMessage = database.prepare('INSERT INTO message (queue, id, sentAt, visibleAt) VALUES (?, ?, ?, ?)');
+  const insertBody = database.prepare('INSERT INTO body (number, text) VALUES (?, ?)');
+  const take = database.prepare(`
+    UPDATE message SET visibleAt = :hiddenUntil, receiveCount = receiveCount + 1, inFlight = 1,
+      firstReceivedAt = coalesce(firstReceivedAt, :now)
+    WHERE number IN (
+      SELECT number FROM message WHERE queue = :queue AND visibleAt <= :now ORDER BY visibleAt, number LIMIT :max)
+    RETURNING number, id, sentAt, receiveCount, firstReceivedAt, deadLetterSource,
+      (SELECT text FROM body WHERE body.number = message.number) AS body`);
+  const bury = database.prepare(`
+    UPDATE message SET queue = ?, visibleAt = ?, receiveCount = 0, inFlight = 0, firstReceivedAt = NULL,
+      deadLetterSource = ? WHERE number = ?`);
+  const deleteMessage = database.prepare('DELETE FROM message WHERE number = ? AND receiveCount = ? AND queue = ?');
+  const deleteBody = database.prepare('DELETE FROM body WHERE number = ?');
+  const hide = database.prepare(
+    'UPDATE message SET visibleAt = ?, inFlight = 0 WHERE number = ? AND receiveCount = ? AND queue = ?',
+  );
+  const nextVisibleAt = database.prepare('SELECT min(visibleAt) AS at FROM message WHERE queue = ? AND visibleAt > ?');
+  const count = database.prepare(`
+    SELECT count(*) FILTER (WHERE visibleAt <= :now) AS visible,
+      count(*) FILTER (WHERE visibleAt > :now AND inFlight = 1) AS inFlight,
+      count(*) FILTER (WHERE visibleAt > :now AND inFlight = 0) AS delayed
+    FROM message WHERE queue = :queue`);
+
+  const queues = new Map<string, { wake: () => void; wakeAt: (at: number) => void; close: () => void }>();
+  let pendingSends: PendingSend[] = [];
+  let isClosed = false;
+
+  function transaction<Result>(work: () => Result): Result {
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      const result = work();
+      database.exec('COMMIT');
+      return result;
+    } catch (error) {
+      // A full disk may have rolled back already. https://sqlite.org/lang_transaction.html
+      if (database.isTransaction) database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  function store({ queue, messages }: PendingSend, sentAt: number): string[] {
+    return messages.map(({ body, delaySeconds = 0 }) => {
+      const messageId = randomUUID();
+      const { lastInsertRowid } = insertMessage.run(queue, messageId, sentAt, visibleAtAfter(delaySeconds, sentAt));
+      insertBody.run(lastInsertRowid, body);
+      return messageId;
+    });
+  }
+
+  function commitSends(): void {
+    const sends = pendingSends;
+    pendingSends = [];
+    if (sends.length === 0) return;
+    const sentAt = now();
+    let stored: string[][];
+    try {
+      stored = transaction(() => sends.map((send) => store(send, sentAt)));
+    } catch (error) {
+      for (const { reject } of sends) reject(error);
+      return;
+    }
+    for (const [index, { resolve }] of sends.entries()) resolve(stored[index] ?? []);
+    for (const { queue, messages } of sends) {
+      const delays = messages.map(({ delaySeconds = 0 }) => delaySeconds);
+      if (delays.includes(0)) queues.get(queue)?.wake();
+      for (const delay of new Set(delays)) if (delay > 0) queues.get(queue)?.wakeAt(visibleAtAfter(delay, sentAt));
+    }
+  }
+
+  function openQueue(name: string, { visibilityTimeoutMs, deadLetters }: QueueSettings): Queue {
+    const listeners = new Set<() => void>();
+    let timer: NodeJS.Timeout | undefined;
+    let timerAt = Infinity;
+
+    function wake(): void {
+      for (const listener of listeners) listener();
+    }
+
+    function wakeAt(at: number): void {
+      if (at >= timerAt) return;
+      clearTimeout(timer);
+      timerAt = at;
+      timer = setTimeout(onTimer, Math.min(Math.max(at - now(), 0), maxTimerMs));
+      timer.unref();
+    }
+
+    function onTimer(): void {
+      timerAt = Infinity;
+      wakeWhenNextIsVisible();
+      wake();
+    }
+
+    function wakeWhenNextIsVisible(): void {
+      const { at } = nextVisibleAt.get(name, now()) as { at: number | null };
+      if (at !== null) wakeAt(at);
+    }
+
+    queues.set(name, {
+      wake,
+      wakeAt,
+      close: () => {
+        clearTimeout(timer);
+        listeners.clear();
+      },
+    });
+    wakeWhenNextIsVisible();
+
+    function takeBatch(max: number): { messages: Message[]; buriedCount: number } {
+      const at = now();
+      const rows = transaction(() => {
+        const taken = take.all({ queue: name, now: at, hiddenUntil: at + visibilityTimeoutMs, max }) as Row[];
+        for (const row of taken) {
+          if (deadLetters !== undefined && row.receiveCount > deadLetters.maxReceiveCount) {
+            bury.run(deadLetters.queue, at, name, row.number);
+          }
+        }
+        return taken;
+      });
+      const alive = rows.filter((row) => deadLetters === undefined || row.receiveCount <= deadLetters.maxReceiveCount);
+      const buriedCount = rows.length - alive.length;
+      if (alive.length > 0) wakeAt(at + visibilityTimeoutMs);
+      if (buriedCount > 0 && deadLetters !== undefined) queues.get(deadLetters.queue)?.wake();
+      // RETURNING promises no order. https://sqlite.org/lang_returning.html#limitations_and_caveats
+      const messages = alive
+        .sort((a, b) => a.number - b.number)
+        .map((row) => ({
+          messageId: row.id,
+          receiptHandle: receiptHandleOf(row),
+          body: row.body,
+          sentAt: row.sentAt,
+          firstReceivedAt: row.firstReceivedAt,
+          receiveCount: row.receiveCount,
+          deadLetterSource: row.deadLetterSource,
+        }));
+      return { messages, buriedCount };
+    }
+
+    return {
+      name,
+      send: (messages) =>
+        new Promise((resolve, reject) => {
+          if (isClosed) throw new Error(`The queue ${name} is closed.`);
+          messages.forEach(checkMessage);
+          if (pendingSends.length === 0) setImmediate(commitSends);
+          pendingSends.push({ queue: name, messages, resolve, reject });
+        }),
+      receive(max) {
+        let batch = takeBatch(max);
+        // Dead letters alone must not look like an empty queue.
+        while (batch.messages.length === 0 && batch.buriedCount > 0) batch = takeBatch(max);
+        return batch.messages;
+      },
+      delete: (receiptHandles) =>
+        acknowledgements.traceSync(
+          () =>
+            transaction(() => {
+              let deletedCount = 0;
+              for (const handle of receiptHandles) {
+                const receipt = readReceiptHandle(handle);
+                if (receipt === null) continue;
+                const { changes } = deleteMessage.run(receipt.number, receipt.receiveCount, name);
+                if (changes === 0) continue;
+                deleteBody.run(receipt.number);
+                deletedCount += 1;
+              }
+              return deletedCount;
+            }),
+          { queue: name, receiptHandles },
+        ),
+      changeVisibility(receiptHandles, seconds) {
+        if (!(seconds >= 0 && seconds <= maxVisibilitySeconds)) {
+          throw new RangeError(`The visibility is ${seconds} seconds; it must be from 0 to ${maxVisibilitySeconds}.`);
+        }
+        const visibleAt = visibleAtAfter(seconds, now());
+        const changedCount = transaction(() => {
+          let changes = 0;
+          for (const handle of receiptHandles) {
+            const receipt = readReceiptHandle(handle);
+            if (receipt === null) continue;
+            changes += Number(hide.run(visibleAt, receipt.number, receipt.receiveCount, name).changes);
+          }
+          return changes;
+        });
+        if (changedCount > 0 && seconds === 0) wake();
+        else if (changedCount > 0) wakeAt(visibleAt);
+        return changedCount;
+      },
+      counts: () => ({ ...(count.get({ queue: name, now: now() }) as QueueCounts) }),
+      onMessage(listener) {
+        listeners.add(listener);
+        return () => void listeners.delete(listener);
+      },
+    };
+  }
+
+  return {
+    open: openQueue,
+    close() {
+      if (isClosed) return;
+      commitSends();
+      isClosed = true;
+      for (const queue of queues.values()) queue.close();
+      database.close();
+    },
+  };
+}

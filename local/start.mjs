@@ -1,0 +1,10 @@
+// Plain JavaScript on purpose: Node before 22.18 cannot read main.ts at all, and would say so in words that
+// help nobody. `npm ci --ignore-scripts` leaves out the Node 24 that this project brings along.
+const [major] = process.versions.node.split('.');
+if (Number(major) < 24) {
+  process.stderr.write(
+    `Handoff needs Node 24 or later, and this is Node ${process.versions.node}: run "npm ci" without --ignore-scripts, or install Node 24.\n`,
+  );
+  process.exit(1);
+}
+await import('./main.ts');
