@@ -11,9 +11,9 @@ const wholeNumber = (min: number, max: number) =>
     .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
 
 // CloudWatch takes these and no others. Left out: 9999, which CDK reads as "for ever"; nothing here grows without bound.
-const logRetentions = Object.values(RetentionDays)
-  .filter((days) => typeof days === 'number' && days !== RetentionDays.INFINITE)
-  .map(Number);
+const logRetentions = Object.values(RetentionDays).filter(
+  (days): days is RetentionDays => typeof days === 'number' && days !== RetentionDays.INFINITE,
+);
 
 /**
  * What a deployer may set: `npx cdk deploy -c busName=crm -c batchWindowSeconds=5`, or the same names under
@@ -62,8 +62,12 @@ export const Config = z.strictObject({
   heldRetentionDays: DispatcherEnv.shape.HELD_RETENTION_DAYS,
   /** Days, one of those that CloudWatch knows. @default 30 */
   logRetentionDays: wholeNumber(1, 3653)
-    .refine((days) => logRetentions.includes(days), `must be one of ${logRetentions.join(', ')}`)
-    .transform((days) => days as RetentionDays)
+    .transform((days, context): RetentionDays => {
+      const known = logRetentions.find((retention): boolean => retention.valueOf() === days);
+      if (known !== undefined) return known;
+      context.addIssue({ code: 'custom', message: `must be one of ${logRetentions.join(', ')}` });
+      return z.NEVER;
+    })
     .default(RetentionDays.ONE_MONTH)
     .describe('How long the functions’ own logs are kept (the execution log has retentionDays)'),
   /** @default false */
