@@ -79,7 +79,7 @@ export function createAddressGuard(
   const addressProblem: AddressGuard['addressProblem'] = (text) => {
     // Stricter than ipaddr.js, which reads 010.0.0.1 as octal: what is not plainly an address is refused.
     if (isIP(text) === 0) return `${text} is not an IP address`;
-    const written = ipaddr.parse(text);
+    const written = parseAddress(text);
     // ::ffff:10.0.0.1 opens an IPv4 connection to 10.0.0.1: the same address, written differently.
     const address =
       written instanceof ipaddr.IPv6 && written.isIPv4MappedAddress() ? written.toIPv4Address() : written;
@@ -128,18 +128,27 @@ export function createAddressGuard(
   return { addressProblem, hostProblem, lookup };
 }
 
+/** @param text what `isIP` takes */
+function parseAddress(text: string): Address {
+  // ipaddr.js 2.5 reads ::8.8.8.8 as the mapped ::ffff:8.8.8.8, where the system reads ::808:808. The URL parser
+  // writes every IPv6 address in hex, and leaves no room for that. The zone (fe80::1%eth0) says nothing here.
+  return isIP(text) === 6
+    ? ipaddr.IPv6.parse(new URL(`http://[${text.replace(/%.*$/u, '')}]/`).hostname.slice(1, -1))
+    : ipaddr.IPv4.parse(text);
+}
+
 function parseCidr(text: string): Cidr {
   const fail = (why: string) => new Error(`ALLOW_CIDRS: "${text}" ${why}`);
-  const [address = '', bits = ''] = text.split('/', 2);
+  const [address = '', bits = ''] = text.split(/\/(?=\d+$)/u);
   // ipaddr.js alone would take 010.0.0.0/8 (octal, 8.0.0.0), 10.1/16 and zones.
-  if (isIP(address) === 0 || address.includes('%') || !/^\d{1,3}$/u.test(bits) || !ipaddr.isValidCIDR(text)) {
+  if (isIP(address) === 0 || address.includes('%') || !ipaddr.isValidCIDR(text)) {
     throw fail('is not a range of addresses such as 10.1.0.0/16 or fd12:3456::/32');
   }
-  const cidr = ipaddr.parseCIDR(text);
-  if (cidr[0] instanceof ipaddr.IPv6 && cidr[0].isIPv4MappedAddress()) {
+  const network = parseAddress(address);
+  if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress()) {
     throw fail('is an IPv4 range inside IPv6; write it as IPv4');
   }
-  return cidr;
+  return [network, Number(bits)];
 }
 
 /** What is wrong with an address, and what can open it: a range in ALLOW_CIDRS, a range and `allowLoopback`, or nothing. */
