@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { RemovalPolicy, type Duration } from 'aws-cdk-lib';
 import { PolicyStatement, Role, ServicePrincipal, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import { Architecture, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
-import { NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
+import { LogLevel, NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { z } from 'zod';
@@ -90,6 +90,7 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
       depsLockFilePath: fromRoot('package-lock.json'),
       bundling: {
         format: OutputFormat.ESM,
+        logLevel: LogLevel.WARNING,
         target: 'node24',
         minify: true,
         // No source maps: reading them takes tens of milliseconds of every cold start, whether or not anything

@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { Config, parseConfig } from '../../cdk/config.ts';
+
+const problemOf = (context: Record<string, unknown>): string => {
+  try {
+    parseConfig(context);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('was accepted');
+};
+
+describe('parseConfig', () => {
+  it('has a default for everything', () => {
+    expect(parseConfig({})).toEqual({
+      stackName: 'Handoff',
+      busName: 'handoff',
+      batchWindowSeconds: 1,
+      dispatcherMemoryMb: 512,
+      dispatcherConcurrency: null,
+      logShards: 1,
+      retentionDays: 30,
+      heldRetentionDays: 90,
+      logRetentionDays: 30,
+      executionsPointInTimeRecovery: false,
+      allowHttp: false,
+      allowCidrs: [],
+      alarmTopicArn: null,
+    });
+  });
+
+  it.each(Object.entries(Config.shape))('has a sentence for %s', (_name, schema) => {
+    expect(schema.description?.length).toBeGreaterThan(20);
+  });
+
+  it('reads text, as -c hands it over, like the numbers and booleans of cdk.json', () => {
+    expect(parseConfig({ batchWindowSeconds: '5', allowHttp: 'true', dispatcherConcurrency: '9' })).toEqual(
+      parseConfig({ batchWindowSeconds: 5, allowHttp: true, dispatcherConcurrency: 9 }),
+    );
+  });
+
+  it('takes null for "not set"', () => {
+    expect(parseConfig({ dispatcherConcurrency: null, busName: null })).toEqual(parseConfig({}));
+  });
+
+  it('leaves CDK’s own context alone', () => {
+    const context = { 'aws:cdk:enable-path-metadata': true, '@aws-cdk/core:x': true, 'vpc:account=1': {} };
+    expect(parseConfig(context)).toEqual(parseConfig({}));
+  });
+
+  it.each([
+    ['stackName', '1st'],
+    ['stackName', 'a'.repeat(101)],
+    ['busName', 'default'],
+    ['busName', 'a bus'],
+    ['batchWindowSeconds', 301],
+    ['batchWindowSeconds', -1],
+    ['batchWindowSeconds', 1.5],
+    ['batchWindowSeconds', ''],
+    ['dispatcherMemoryMb', 127],
+    ['dispatcherMemoryMb', 10_241],
+    ['dispatcherConcurrency', 1],
+    ['dispatcherConcurrency', 1001],
+    ['logShards', 0],
+    ['logShards', 65],
+    ['retentionDays', 0],
+    ['retentionDays', 'for ever'],
+    ['heldRetentionDays', 3651],
+    ['logRetentionDays', 31],
+    ['logRetentionDays', 9999],
+    ['executionsPointInTimeRecovery', 'maybe'],
+    ['allowHttp', 'perhaps'],
+    ['allowCidrs', '10.0.0.0'],
+    ['allowCidrs', '10.0.0.0/8,localhost/8'],
+    ['allowCidrs', '10.0.0.0/33'],
+    ['alarmTopicArn', 'on-call'],
+    ['retentionDays', [30]],
+    ['busName', { name: 'handoff' }],
+  ])('refuses %s = %j and names it', (name, value) => {
+    const problem = problemOf({ [name]: value });
+    expect(problem).toMatch(/^The deploy settings cannot be used\. /u);
+    expect(problem).toContain(`${name} `);
+  });
+
+  it('refuses what is no setting, and says which there are', () => {
+    const problem = problemOf({ batchWindow: 5 });
+    expect(problem).toContain('batchWindow is not a deploy setting');
+    for (const name of Object.keys(Config.shape)) expect(problem).toContain(name);
+  });
+
+  it('names everything that is wrong at once', () => {
+    const problem = problemOf({ batchWindowSeconds: 999, logShards: 0, typo: 1 });
+    for (const name of ['batchWindowSeconds', 'logShards', 'typo']) expect(problem).toContain(name);
+  });
+});

@@ -1,0 +1,408 @@
+import { Match } from 'aws-cdk-lib/assertions';
+import { describe, expect, it } from 'vitest';
+import { executionsTable, handlersTable } from '../../shared/aws/tables.ts';
+import { resourceOf, resourcesOf, synthesize, type Resource } from './synthesize.ts';
+
+const template = synthesize();
+const queues = resourcesOf(template, 'AWS::SQS::Queue');
+const arnOf = (logicalId: string) => ({ 'Fn::GetAtt': [logicalId, 'Arn'] });
+
+type Statement = { Action: string | string[]; Resource: unknown; Effect: string; Condition?: unknown };
+const statementsOf = (resource: Resource) =>
+  (resource.Properties['PolicyDocument'] as { Statement: Statement[] }).Statement;
+const idOf = (type: string, prefix: string) => {
+  const id = Object.keys(resourcesOf(template, type)).find((candidate) => candidate.startsWith(prefix));
+  if (id === undefined) throw new Error(`no ${type} begins with ${prefix}`);
+  return id;
+};
+
+/** What a role may do: action lists by the logical id of the one resource that each statement names. */
+function permissionsOf(policyPrefix: string): Record<string, unknown> {
+  const statements = statementsOf(resourceOf(template, 'AWS::IAM::Policy', policyPrefix));
+  return Object.fromEntries(
+    statements.map(({ Action, Resource: on }) => [
+      (on as { 'Fn::GetAtt': [string, string] })['Fn::GetAtt'][0].slice(0, -8),
+      [Action].flat(),
+    ]),
+  );
+}
+
+const keys = (partitionKey: string, sortKey: string) => [
+  { AttributeName: partitionKey, KeyType: 'HASH' },
+  { AttributeName: sortKey, KeyType: 'RANGE' },
+];
+const recovery = (table: Resource) =>
+  (table.Properties['PointInTimeRecoverySpecification'] as { PointInTimeRecoveryEnabled: boolean })
+    .PointInTimeRecoveryEnabled;
+const mapping = (settings?: Record<string, unknown>) =>
+  Object.values(resourcesOf(synthesize(settings), 'AWS::Lambda::EventSourceMapping'))[0]?.Properties;
+
+describe('the template', () => {
+  it('is the one that was reviewed', () => {
+    // Bundles change with every edit of a function, and so do the hashes of what they are made of.
+    const redacted = JSON.parse(
+      JSON.stringify(template.toJSON())
+        .replaceAll(/[0-9a-f]{64}/gu, '<hash>')
+        .replaceAll(/asset\.<hash>/gu, 'asset'),
+    ) as unknown;
+    expect(redacted).toMatchSnapshot();
+  });
+
+  it('comes out the same twice', () => {
+    expect(synthesize().toJSON()).toEqual(template.toJSON());
+  });
+
+  it('keeps the ids of what holds data: another id is another, empty resource', () => {
+    const ids = ['AWS::DynamoDB::Table', 'AWS::SQS::Queue', 'AWS::KMS::Key', 'AWS::Events::EventBus'].flatMap(
+      (type) => Object.keys(resourcesOf(template, type)),
+    );
+    expect(ids.toSorted()).toEqual([
+      'IntakeBus81FDE4B9',
+      'IntakeEventsDeadLetters175E72B3',
+      'IntakeEventsQueue8448F507',
+      'IntakeUndeliveredEventsF23A4F15',
+      'StorageDataKeyE15BA43B',
+      'StorageExecutions50E2CF2D',
+      'StorageHandlers0AAE9F28',
+    ]);
+  });
+
+  it('tells where things are', () => {
+    expect(Object.keys(template.findOutputs('*')).toSorted()).toEqual([
+      'ApiUrl',
+      'EventBusArn',
+      'EventBusName',
+      'EventsDeadLettersUrl',
+      'EventsQueueUrl',
+      'ExecutionsTableName',
+      'HandlersTableName',
+    ]);
+  });
+});
+
+describe('storage', () => {
+  const handlers = resourceOf(template, 'AWS::DynamoDB::Table', 'StorageHandlers');
+  const executions = resourceOf(template, 'AWS::DynamoDB::Table', 'StorageExecutions');
+
+  it.each([
+    ['handlers', handlers],
+    ['executions', executions],
+  ])('keeps the %s table: encrypted, on demand, named, and never deleted with the stack', (name, table) => {
+    expect(table).toMatchObject({
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: {
+        TableName: `Handoff-${name}`,
+        BillingMode: 'PAY_PER_REQUEST',
+        DeletionProtectionEnabled: true,
+        SSESpecification: { SSEEnabled: true },
+      },
+    });
+  });
+
+  it('has the keys that the stores use', () => {
+    const { attention } = executionsTable;
+    expect(handlers.Properties['KeySchema']).toEqual(keys(handlersTable.partitionKey, handlersTable.sortKey));
+    expect(executions.Properties).toMatchObject({
+      KeySchema: keys(executionsTable.partitionKey, executionsTable.sortKey),
+      TimeToLiveSpecification: { AttributeName: executionsTable.expiry, Enabled: true },
+      GlobalSecondaryIndexes: [
+        {
+          IndexName: attention.indexName,
+          KeySchema: keys(attention.partitionKey, attention.sortKey),
+          Projection: { ProjectionType: 'KEYS_ONLY' },
+        },
+      ],
+    });
+  });
+
+  it('can restore the handlers to any second, and the log where the setting says so', () => {
+    const recoverable = synthesize({ executionsPointInTimeRecovery: true });
+    expect(recovery(handlers)).toBe(true);
+    expect(recovery(executions)).toBe(false);
+    expect(recovery(resourceOf(recoverable, 'AWS::DynamoDB::Table', 'StorageExecutions'))).toBe(true);
+  });
+
+  it('rotates the key that wraps the data key, and never deletes it', () => {
+    expect(resourceOf(template, 'AWS::KMS::Key', 'StorageDataKey')).toMatchObject({
+      DeletionPolicy: 'Retain',
+      UpdateReplacePolicy: 'Retain',
+      Properties: { EnableKeyRotation: true },
+    });
+  });
+
+  it('names its tables after the stack', () => {
+    synthesize({ stackName: 'Crm' }).hasResourceProperties('AWS::DynamoDB::Table', {
+      TableName: 'Crm-handlers',
+    });
+  });
+});
+
+describe('intake', () => {
+  it('takes every event on the bus, and keeps what it cannot put into the queue', () => {
+    template.hasResourceProperties('AWS::Events::EventBus', { Name: 'handoff' });
+    template.resourceCountIs('AWS::Events::Rule', 1);
+    template.hasResourceProperties('AWS::Events::Rule', {
+      EventPattern: { source: [{ prefix: '' }] },
+      State: 'ENABLED',
+      Targets: [
+        Match.objectLike({
+          Arn: arnOf('IntakeEventsQueue8448F507'),
+          DeadLetterConfig: { Arn: arnOf('IntakeUndeliveredEventsF23A4F15') },
+        }),
+      ],
+    });
+  });
+
+  it('gives the dispatcher six times its timeout, and ten tries', () => {
+    const { Timeout: timeout } = resourceOf(template, 'AWS::Lambda::Function', 'Dispatcher').Properties;
+    const queue = resourceOf(template, 'AWS::SQS::Queue', 'IntakeEventsQueue').Properties;
+    expect(timeout).toBe(180);
+    expect(queue).toMatchObject({
+      VisibilityTimeout: 1080,
+      RedrivePolicy: { deadLetterTargetArn: arnOf('IntakeEventsDeadLetters175E72B3'), maxReceiveCount: 10 },
+    });
+  });
+
+  it.each(Object.keys(queues))(
+    'encrypts %s, keeps its messages for 14 days, takes 1 MB, refuses plain HTTP',
+    (id) => {
+      expect(queues[id]?.Properties).toMatchObject({
+        SqsManagedSseEnabled: true,
+        MessageRetentionPeriod: 14 * 24 * 3600,
+        MaximumMessageSize: 1_048_576,
+      });
+      template.hasResourceProperties('AWS::SQS::QueuePolicy', {
+        Queues: [{ Ref: id }],
+        PolicyDocument: {
+          Statement: Match.arrayWith([
+            Match.objectLike({ Effect: 'Deny', Condition: { Bool: { 'aws:SecureTransport': 'false' } } }),
+          ]),
+        },
+      });
+    },
+  );
+
+  it('lets nothing but its own rule send to a queue', () => {
+    const allowed = Object.values(resourcesOf(template, 'AWS::SQS::QueuePolicy'))
+      .flatMap(statementsOf)
+      .filter(({ Effect }) => Effect === 'Allow');
+    expect(allowed).toHaveLength(2);
+    for (const { Condition } of allowed) {
+      expect(Condition).toEqual({
+        ArnEquals: { 'aws:SourceArn': arnOf(idOf('AWS::Events::Rule', 'Intake')) },
+      });
+    }
+  });
+
+  it('has a dead-letter queue behind every queue that something reads', () => {
+    const without = Object.entries(queues).filter(([, { Properties }]) => !('RedrivePolicy' in Properties));
+    expect(without.map(([id]) => id.slice(0, -8))).toEqual([
+      'IntakeEventsDeadLetters',
+      'IntakeUndeliveredEvents',
+    ]);
+  });
+});
+
+describe('functions', () => {
+  const functions = resourcesOf(template, 'AWS::Lambda::Function');
+
+  it.each(Object.keys(functions))('%s runs on Node 24, on arm64, and logs JSON into its own group', (id) => {
+    expect(functions[id]?.Properties).toMatchObject({
+      Runtime: 'nodejs24.x',
+      Architectures: ['arm64'],
+      LoggingConfig: { LogFormat: 'JSON', LogGroup: { Ref: expect.stringMatching(/Logs/u) as string } },
+    });
+  });
+
+  it('has nothing but the two of them: no function that CDK added', () => {
+    expect(Object.keys(functions)).toHaveLength(2);
+  });
+
+  it('keeps logs as long as the setting says, and drops them with the stack', () => {
+    const groups = resourcesOf(synthesize({ logRetentionDays: '7' }), 'AWS::Logs::LogGroup');
+    expect(Object.keys(groups)).toHaveLength(3);
+    for (const group of Object.values(groups)) {
+      expect(group).toMatchObject({ DeletionPolicy: 'Delete', Properties: { RetentionInDays: 7 } });
+    }
+  });
+
+  it('hands the settings to the functions that read them', () => {
+    const configured = synthesize({
+      logShards: 4,
+      retentionDays: 10,
+      heldRetentionDays: 20,
+      allowHttp: 'true',
+      allowCidrs: '10.0.0.0/8, fd00::/8',
+      dispatcherMemoryMb: 1024,
+    });
+    const shared = { LOG_SHARDS: '4', ALLOW_HTTP: 'true', ALLOW_CIDRS: '10.0.0.0/8,fd00::/8' };
+    expect(resourceOf(configured, 'AWS::Lambda::Function', 'Dispatcher').Properties).toMatchObject({
+      MemorySize: 1024,
+      Environment: { Variables: { ...shared, RETENTION_DAYS: '10', HELD_RETENTION_DAYS: '20' } },
+    });
+    expect(resourceOf(configured, 'AWS::Lambda::Function', 'Api').Properties).toMatchObject({
+      Timeout: 30,
+      Environment: { Variables: { ...shared, EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } } },
+    });
+  });
+});
+
+describe('the dispatcher’s queue', () => {
+  it('comes in batches of 100, gathered for a second; a failed event goes back alone', () => {
+    expect(mapping()).toMatchObject({
+      BatchSize: 100,
+      MaximumBatchingWindowInSeconds: 1,
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+    });
+    expect(mapping()).not.toHaveProperty('ScalingConfig');
+  });
+
+  it('comes in batches of 10 without a window: Lambda takes no more', () => {
+    expect(mapping({ batchWindowSeconds: 0 })).toMatchObject({
+      BatchSize: 10,
+      MaximumBatchingWindowInSeconds: 0,
+    });
+  });
+
+  it('is limited to the concurrency that was set', () => {
+    expect(mapping({ dispatcherConcurrency: 5 })).toMatchObject({ ScalingConfig: { MaximumConcurrency: 5 } });
+  });
+});
+
+describe('permissions', () => {
+  const policies = resourcesOf(template, 'AWS::IAM::Policy');
+
+  it('gives the dispatcher this and no more', () => {
+    expect(permissionsOf('Dispatcher')).toEqual({
+      DispatcherDispatchLogs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query'],
+      StorageExecutions: [
+        'dynamodb:BatchGetItem',
+        'dynamodb:BatchWriteItem',
+        'dynamodb:PutItem',
+        'dynamodb:UpdateItem',
+      ],
+      StorageDataKey: ['kms:Decrypt'],
+      IntakeEventsQueue: [
+        'sqs:ChangeMessageVisibility',
+        'sqs:DeleteMessage',
+        'sqs:GetQueueAttributes',
+        'sqs:GetQueueUrl',
+        'sqs:ReceiveMessage',
+      ],
+    });
+  });
+
+  it('gives the API this and no more', () => {
+    expect(permissionsOf('Api')).toEqual({
+      ApiManageLogs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+      StorageHandlers: [
+        'dynamodb:DeleteItem',
+        'dynamodb:GetItem',
+        'dynamodb:PutItem',
+        'dynamodb:Query',
+        'dynamodb:UpdateItem',
+      ],
+      StorageExecutions: ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'],
+      StorageDataKey: ['kms:Decrypt', 'kms:GenerateDataKey'],
+      IntakeBus: ['events:PutEvents'],
+    });
+  });
+
+  it('limits the key to the encryption context of the data key', () => {
+    const onKey = Object.values(policies)
+      .flatMap(statementsOf)
+      .filter(({ Action }) => [Action].flat().some((action) => action.startsWith('kms:')));
+    expect(onKey).toHaveLength(2);
+    for (const { Condition } of onKey) {
+      expect(Condition).toEqual({ StringEquals: { 'kms:EncryptionContext:purpose': 'handoff-data-key' } });
+    }
+  });
+
+  it('names every action and every resource', () => {
+    const statements = Object.values(policies).flatMap(statementsOf);
+    expect(statements.length).toBeGreaterThan(0);
+    for (const { Action, Resource: on } of statements)
+      expect(JSON.stringify([Action, on])).not.toContain('*');
+  });
+
+  it('takes no managed policy: those may write to every log group', () => {
+    const roles = Object.values(resourcesOf(template, 'AWS::IAM::Role'));
+    expect(roles).toHaveLength(2);
+    for (const { Properties } of roles) expect(Properties).not.toHaveProperty('ManagedPolicyArns');
+  });
+});
+
+describe('the API', () => {
+  it('asks for IAM credentials on every route', () => {
+    const routes = Object.values(resourcesOf(template, 'AWS::ApiGatewayV2::Route'));
+    expect(routes.map(({ Properties }) => [Properties['RouteKey'], Properties['AuthorizationType']])).toEqual(
+      [['$default', 'AWS_IAM']],
+    );
+  });
+
+  it('can be called by API Gateway alone, and only for this API', () => {
+    const permissions = Object.values(resourcesOf(template, 'AWS::Lambda::Permission'));
+    expect(permissions).toHaveLength(1);
+    expect(permissions[0]?.Properties['Principal']).toBe('apigateway.amazonaws.com');
+    expect(JSON.stringify(permissions[0]?.Properties['SourceArn'])).toContain(
+      idOf('AWS::ApiGatewayV2::Api', 'ApiHttpApi'),
+    );
+    template.resourceCountIs('AWS::Lambda::Url', 0);
+  });
+
+  it('has a throttle, and an access log that names the caller', () => {
+    template.resourceCountIs('AWS::ApiGatewayV2::Stage', 1);
+    template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
+      DefaultRouteSettings: { ThrottlingRateLimit: 50, ThrottlingBurstLimit: 100 },
+      AccessLogSettings: { Format: Match.stringLikeRegexp('identity\\.userArn') },
+    });
+  });
+});
+
+describe('monitoring', () => {
+  const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm');
+
+  it('watches every queue where events come to rest, from the first message on', () => {
+    const watched = Object.values(alarms)
+      .filter(({ Properties }) => Properties['MetricName'] === 'ApproximateNumberOfMessagesVisible')
+      .map(({ Properties }) => {
+        expect(Properties).toMatchObject({ Threshold: 0, ComparisonOperator: 'GreaterThanThreshold' });
+        return JSON.stringify(Properties['Dimensions']);
+      });
+    const readByNobody = Object.keys(queues).filter((id) => !id.startsWith('IntakeEventsQueue'));
+    expect(watched).toHaveLength(readByNobody.length);
+    for (const id of readByNobody) expect(watched.join('\n')).toContain(id);
+  });
+
+  it('watches the dispatcher and the time that events wait', () => {
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Errors',
+      Dimensions: [{ Name: 'FunctionName', Value: { Ref: idOf('AWS::Lambda::Function', 'Dispatcher') } }],
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'ApproximateAgeOfOldestMessage',
+      Threshold: 900,
+      Dimensions: [
+        { Name: 'QueueName', Value: { 'Fn::GetAtt': ['IntakeEventsQueue8448F507', 'QueueName'] } },
+      ],
+    });
+  });
+
+  it.each(Object.keys(alarms))('says in %s what to do, and stays quiet while nothing happens', (id) => {
+    const { AlarmDescription: text, TreatMissingData: missing } = alarms[id]?.Properties ?? {};
+    expect((text as string).length).toBeGreaterThan(150);
+    // CloudWatch takes at most 1,024 characters.
+    expect((text as string).length).toBeLessThanOrEqual(1024);
+    expect(missing).toBe('notBreaching');
+    expect(alarms[id]?.Properties).not.toHaveProperty('AlarmActions');
+  });
+
+  it('tells the topic that was set', () => {
+    const alarmTopicArn = 'arn:aws:sns:eu-central-1:123456789012:on-call';
+    const loud = resourcesOf(synthesize({ alarmTopicArn }), 'AWS::CloudWatch::Alarm');
+    for (const { Properties } of Object.values(loud))
+      expect(Properties['AlarmActions']).toEqual([alarmTopicArn]);
+  });
+});

@@ -1,0 +1,38 @@
+import { defineConfig } from 'vitest/config';
+
+// `extends: true` hands the settings at the root on to both projects.
+const shared = { extends: true } as const;
+
+export default defineConfig({
+  test: {
+    pool: 'threads',
+    unstubEnvs: true,
+    restoreMocks: true,
+    coverage: {
+      provider: 'v8',
+      include: ['cdk/**/*.ts', 'functions/**/*.ts', 'shared/**/*.ts', 'local/**/*.ts'],
+    },
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: 'unit',
+          include: ['test/*.test.ts', 'test/{shared,functions,cdk,local,support}/**/*.test.ts'],
+          // Nothing here sleeps; what takes longer hangs. The margin is for a laptop that compiles beside it.
+          testTimeout: 10_000,
+          hookTimeout: 20_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // From outside: engines as child processes, killed and started again.
+          name: 'system',
+          include: ['test/{acceptance,faults}/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
