@@ -23,7 +23,17 @@ export const sharedEnv = {
   ALLOW_CIDRS: z
     .string()
     .default('')
+    .transform((list) =>
+      list
+        .split(',')
+        .map((cidr) => cidr.trim())
+        .filter((cidr) => cidr !== ''),
+    )
     .describe('Comma-separated address ranges that targets may be in although they are private'),
+  AWS_LAMBDA_RUNTIME_API: z
+    .string()
+    .optional()
+    .describe('Set by AWS Lambda itself, so its presence says where this runs'),
 };
 
 /**

@@ -8,6 +8,7 @@ export const ApiEnv = z.object({
   LOG_SHARDS: sharedEnv.LOG_SHARDS,
   ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
   ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
+  AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
   EVENT_BUS: z.string().min(1).describe('Name of the bus that POST /v1/events publishes to'),
 });
 export type ApiEnv = z.output<typeof ApiEnv>;

@@ -8,6 +8,7 @@ export const DispatcherEnv = z.object({
   LOG_SHARDS: sharedEnv.LOG_SHARDS,
   ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
   ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
+  AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
   RETENTION_DAYS: z.coerce
     .number()
     .int()

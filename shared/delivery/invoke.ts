@@ -1,10 +1,9 @@
 import type { Agent } from 'undici';
-import packageJson from '../../package.json' with { type: 'json' };
 import type { DomainEvent } from '../events/envelope.ts';
-import { formatBody } from '../events/format.ts';
 import type { HttpTarget } from '../handlers/handler.ts';
 import { deliverHttp } from './http.ts';
 import type { Outcome } from './outcome.ts';
+import { buildRequest } from './request.ts';
 import { signDelivery } from './signature.ts';
 
 export type InvokeServices = {
@@ -20,7 +19,6 @@ export type TargetCall = {
   /** The handler's signing secrets, decrypted; more than one while a rotation overlaps. */
   secrets: readonly string[];
   event: DomainEvent;
-  /** The same on every attempt of an execution: receivers drop repeats by it. */
   webhookId: string;
   /** Milliseconds; the target's own, or less when the invocation ends before. */
   timeoutMs: number;
@@ -53,19 +51,9 @@ async function invokeHttp(
       response: null,
     };
   }
-  const body = formatBody(event, target.format);
-  const timestamp = Math.floor(now().getTime() / 1000);
-  const { url, method } = target;
-  const headers = {
-    ...target.headers,
-    'content-type': 'application/json',
-    'user-agent': `Handoff/${packageJson.version}`,
-    'webhook-id': webhookId,
-    'webhook-timestamp': String(timestamp),
-    'webhook-signature': signDelivery(secrets, { id: webhookId, timestamp, body }),
-    ...traceHeaders(event),
-  };
-  return deliverHttp(agent, { url, method, headers, body, timeoutMs });
+  const sign = signDelivery.bind(null, secrets);
+  const request = buildRequest(target, { event, webhookId, at: now(), sign });
+  return deliverHttp(agent, { ...request, timeoutMs });
 }
 
 function urlProblem(text: string, allowHttp: boolean): string | null {
@@ -74,12 +62,4 @@ function urlProblem(text: string, allowHttp: boolean): string | null {
   if (url.protocol === 'https:') return null;
   if (url.protocol !== 'http:') return `${url.protocol} is neither https: nor http:`;
   return allowHttp ? null : 'plain http:// is not allowed by the setting allowHttp';
-}
-
-// W3C Trace Context, 3.2: version, trace id, parent id, flags; version ff and ids of zeroes only are invalid.
-const traceparentPattern = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/u;
-
-function traceHeaders({ detail }: DomainEvent): { traceparent?: string } {
-  const traceparent = detail['traceparent'];
-  return typeof traceparent === 'string' && traceparentPattern.test(traceparent) ? { traceparent } : {};
 }

@@ -1,0 +1,11 @@
+import type { core } from 'zod';
+import type { FieldError } from '../../shared/errors.ts';
+
+/** A zod issue as errors of fields: `target.url`; of an unknown field its own name. */
+export function toFieldErrors(issue: core.$ZodIssue): FieldError[] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ field: [...path, key].join('.'), message: 'is not a known field' }));
+  }
+  return [{ field: path.join('.') || 'body', message: issue.message }];
+}

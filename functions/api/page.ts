@@ -1,0 +1,13 @@
+import { z } from '@hono/zod-openapi';
+
+const maxLimit = 100;
+
+/** The query parameters of every list. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(maxLimit).default(20).describe('Items a page'),
+  cursor: z.string().max(2048).optional().describe('`nextCursor` of the page before'),
+};
+
+/** A page of a list; `nextCursor` is null on the last one. */
+export const pageOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({ items: z.array(item), nextCursor: z.string().nullable() });

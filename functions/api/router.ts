@@ -1,0 +1,79 @@
+import { OpenAPIHono, type Hook } from '@hono/zod-openapi';
+import { HTTPException } from 'hono/http-exception';
+import type { Context, Env } from 'hono';
+import packageJson from '../../package.json' with { type: 'json' };
+import { ConflictError, InvalidInputError, NotFoundError } from '../../shared/errors.ts';
+import { log } from '../../shared/log.ts';
+import { toFieldErrors } from './field-errors.ts';
+import { readJsonBody } from './json-body.ts';
+import { problemOf, type Problem } from './problem.ts';
+import { addEventRoutes } from './routes/events.ts';
+import { addExecutionRoutes } from './routes/executions.ts';
+import { addHandlerRoutes } from './routes/handlers.ts';
+import type { Services } from './services.ts';
+
+/** The management API: its routes, and the one place where errors become HTTP. */
+export function createRouter(services: Services): OpenAPIHono {
+  const app = new OpenAPIHono({ defaultHook: rejectInvalid });
+
+  app.use('/v1/*', readJsonBody);
+  addHandlerRoutes(app, services);
+  addExecutionRoutes(app, services);
+  addEventRoutes(app, services);
+
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'On one machine: the token of the engine. In AWS requests are signed instead (SigV4, execute-api).',
+  });
+  app.doc31('/v1/openapi.json', {
+    openapi: '3.1.0',
+    info: {
+      title: 'Handoff',
+      version: packageJson.version,
+      description: 'Handlers, executions and events. Errors are application/problem+json (RFC 9457).',
+    },
+    security: [{ bearer: [] }],
+  });
+
+  app.notFound((context) => {
+    const allowed = methods.filter((method) => hasRoute(app, method, context.req.path));
+    return allowed.length === 0
+      ? sendProblem(context, problemOf(404, `There is no ${context.req.path}.`))
+      : sendProblem(context, problemOf(405, `${context.req.path} allows ${allowed.join(', ')}.`), {
+          allow: allowed.join(', '),
+        });
+  });
+  app.onError((error, context) => sendProblem(context, toProblem(error)));
+  return app;
+}
+
+const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+// The router also lists the middleware of a path; a route is what answers.
+const hasRoute = (app: OpenAPIHono, method: string, path: string): boolean =>
+  app.router
+    .match(method, path)[0]
+    .some(([[handler, route]]) => route.method === method && handler !== undefined);
+
+const rejectInvalid: Hook<unknown, Env, string, unknown> = (result) => {
+  if (!result.success) throw new InvalidInputError(result.error.issues.flatMap(toFieldErrors));
+};
+
+function toProblem(error: Error): Problem {
+  if (error instanceof InvalidInputError) {
+    return problemOf(400, 'The request is not valid.', error.fields);
+  }
+  if (error instanceof NotFoundError) return problemOf(404, error.message);
+  if (error instanceof ConflictError) return problemOf(error.reason === 'version' ? 412 : 409, error.message);
+  if (error instanceof HTTPException) return problemOf(error.status, error.message);
+  log.error('request.failed', { error });
+  return problemOf(500, 'Something went wrong on our side. The log has the details.');
+}
+
+const sendProblem = (context: Context, problem: Problem, headers: Record<string, string> = {}) =>
+  context.body(JSON.stringify(problem), problem.status as 400, {
+    'content-type': 'application/problem+json',
+    ...headers,
+  });

@@ -1,0 +1,83 @@
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { InvalidInputError } from '../../../shared/errors.ts';
+import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
+import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
+import { pageOf, pageQuery } from '../page.ts';
+import { problems } from '../problem.ts';
+import type { Services } from '../services.ts';
+import { sentRequest } from './sent-request.ts';
+
+const Time = z.iso.datetime({ offset: true }).transform((time) => new Date(time).toISOString());
+
+const list = createRoute({
+  method: 'get',
+  path: '/v1/executions',
+  summary: 'Executions, newest first',
+  request: {
+    query: z.strictObject({
+      handlerId: z.string().optional(),
+      event: z.string().optional().describe('The event type'),
+      status: ExecutionStatus.optional(),
+      eventId: z.string().optional(),
+      from: Time.optional().describe('Event time, this one included'),
+      to: Time.optional().describe('Event time, this one included'),
+      ...pageQuery,
+    }),
+  },
+  responses: {
+    200: {
+      description: 'A page of executions',
+      content: {
+        'application/json': {
+          schema: pageOf(Execution).extend({
+            searchedBackTo: z.iso
+              .datetime()
+              .optional()
+              .describe(
+                'Set when the search stopped because it had read enough; nextCursor goes on from there',
+              ),
+          }),
+        },
+      },
+    },
+    ...problems(400),
+  },
+});
+
+const read = createRoute({
+  method: 'get',
+  path: '/v1/executions/{id}',
+  summary: 'One execution with its event, its request and every attempt',
+  request: { params: z.object({ id: z.string().max(1024) }) },
+  responses: {
+    200: { description: 'The execution', content: { 'application/json': { schema: ExecutionDetail } } },
+    ...problems(404),
+  },
+});
+
+export function addExecutionRoutes(app: OpenAPIHono, { executions }: Services): void {
+  app.openapi(list, async (context) => {
+    const { limit, cursor, ...filter } = context.req.valid('query');
+    if (filter.from !== undefined && filter.to !== undefined && filter.from > filter.to) {
+      throw new InvalidInputError([{ field: 'from', message: 'must not be later than "to"' }]);
+    }
+    const { records, nextCursor, searchedBackTo } = await executions.list(filter, limit, cursor);
+    return context.json(
+      { items: records.map(summarize), nextCursor, ...(searchedBackTo !== null && { searchedBackTo }) },
+      200,
+    );
+  });
+
+  app.openapi(read, async (context) => {
+    const record = await executions.get(context.req.valid('param').id);
+    return context.json(
+      {
+        ...summarize(record),
+        eventBody: JSON.parse(record.event.raw) as unknown,
+        request: sentRequest(record),
+        attempts: [...record.attempts],
+      },
+      200,
+    );
+  });
+}

@@ -1,0 +1,25 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { KMSClient } from '@aws-sdk/client-kms';
+
+// `requestTimeout` alone only logs a warning; with `throwOnRequestTimeout` the call fails and is tried again.
+const requestHandler = (requestTimeout: number) => ({
+  connectionTimeout: 1000,
+  requestTimeout,
+  throwOnRequestTimeout: true,
+});
+
+/** DynamoDB answers in milliseconds; what takes 5 s is lost. Four attempts ride out a throttled second. */
+export const createDynamo = (): DynamoDBDocumentClient =>
+  DynamoDBDocumentClient.from(new DynamoDBClient({ maxAttempts: 4, requestHandler: requestHandler(5000) }), {
+    marshallOptions: { removeUndefinedValues: true },
+  });
+
+/** PutEvents is not idempotent, yet a repeat is allowed (at least once), so the usual three attempts stay. */
+export const createEventBridge = (): EventBridgeClient =>
+  new EventBridgeClient({ maxAttempts: 3, requestHandler: requestHandler(5000) });
+
+/** Called once per environment, to unwrap the data key. */
+export const createKms = (): KMSClient =>
+  new KMSClient({ maxAttempts: 4, requestHandler: requestHandler(3000) });

@@ -1,0 +1,61 @@
+import packageJson from '../../package.json' with { type: 'json' };
+import type { DomainEvent } from '../events/envelope.ts';
+import { formatBody } from '../events/format.ts';
+import type { HttpTarget } from '../handlers/handler.ts';
+
+/** What an HTTP target is sent. */
+export type DeliveryRequest = {
+  method: HttpTarget['method'];
+  url: string;
+  headers: Record<string, string>;
+  body: string;
+};
+
+/** The same on every attempt, so receivers drop repeats by it; made of both ids, so that two handlers on one URL differ. */
+export const webhookIdOf = (eventId: string, handlerId: string): string => `${eventId}_${handlerId}`;
+
+/**
+ * The request of one attempt: Handoff's headers are the last word, whatever headers the handler has.
+ *
+ * @param at when the attempt begins: `webhook-timestamp`, in whole seconds
+ * @param sign gives the `webhook-signature`
+ */
+export function buildRequest(
+  target: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'>,
+  {
+    event,
+    webhookId,
+    at,
+    sign,
+  }: {
+    event: DomainEvent;
+    webhookId: string;
+    at: Date;
+    sign: (delivery: { id: string; timestamp: number; body: string }) => string;
+  },
+): DeliveryRequest {
+  const body = formatBody(event, target.format);
+  const timestamp = Math.floor(at.getTime() / 1000);
+  return {
+    method: target.method,
+    url: target.url,
+    headers: {
+      ...target.headers,
+      'content-type': 'application/json',
+      'user-agent': `Handoff/${packageJson.version}`,
+      'webhook-id': webhookId,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': sign({ id: webhookId, timestamp, body }),
+      ...traceHeaders(event),
+    },
+    body,
+  };
+}
+
+// W3C Trace Context, 3.2: version, trace id, parent id, flags; version ff and ids of zeroes only are invalid.
+const traceparentPattern = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/u;
+
+function traceHeaders({ detail }: DomainEvent): { traceparent?: string } {
+  const traceparent = detail['traceparent'];
+  return typeof traceparent === 'string' && traceparentPattern.test(traceparent) ? { traceparent } : {};
+}

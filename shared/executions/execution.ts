@@ -1,0 +1,98 @@
+import { z } from 'zod';
+import type { HttpTarget } from '../handlers/handler.ts';
+import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle.ts';
+import { encodeExecutionId, readKey, type ExecutionKey } from './key.ts';
+
+/** The last attempts that are kept with an execution. */
+export const maxAttemptsKept = 10;
+
+/** One try of an execution: a call that was really made. */
+export const Attempt = z.object({
+  number: z.int().describe('From 1, counted on over all generations'),
+  at: z.iso.datetime().describe('When it began'),
+  durationMs: z.number(),
+  statusCode: z.int().nullable().describe('HTTP status; null when no answer came'),
+  error: z.string().nullable().describe('Why it failed, beginning with the class of the failure'),
+  response: z.string().nullable().describe('The response body, cut at 4 KB'),
+});
+export type Attempt = z.output<typeof Attempt>;
+
+/** One handler and one event, as the log holds it: the unit of the log. */
+export type ExecutionRecord = {
+  key: ExecutionKey;
+  handlerName: string;
+  /** The event's type and time, its entity's id, and the event itself as it came. */
+  event: { type: string; time: string; objectId: string | number | null; raw: string };
+  state: ExecutionState;
+  /** Raised when an ended execution is run again by a person or a replay. */
+  generation: number;
+  /** When the first attempt began, or when it was held. */
+  startedAt: string;
+  attemptCount: number;
+  /** The last `maxAttemptsKept`. */
+  attempts: readonly Attempt[];
+  /** Where the last attempt went; null when none was made. */
+  request: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'> | null;
+};
+
+/** An execution in the lists of the API. */
+export const Execution = z.object({
+  id: z.string(),
+  handlerId: z.string(),
+  handlerName: z.string().describe('As it was at the last attempt'),
+  eventId: z.string(),
+  event: z.string().describe('The event type'),
+  eventTime: z.iso.datetime(),
+  objectId: z.union([z.string(), z.number()]).nullable(),
+  status: ExecutionStatus,
+  reason: StatusReason.nullable().describe('Why it waits or is held'),
+  generation: z.int(),
+  attemptCount: z.int(),
+  nextAttemptAt: z.iso.datetime().nullable(),
+  startedAt: z.iso.datetime(),
+  durationMs: z.number().nullable().describe('Of the last attempt'),
+  statusCode: z.int().nullable().describe('Of the last attempt'),
+  error: z.string().nullable().describe('Of the last attempt'),
+});
+export type Execution = z.output<typeof Execution>;
+
+/** A single execution with everything that is known about it. */
+export const ExecutionDetail = Execution.extend({
+  eventBody: z.unknown().describe('The whole EventBridge event'),
+  request: z
+    .object({
+      method: z.string(),
+      url: z.string(),
+      headers: z.record(z.string(), z.string()).describe('Secrets are shown as ***'),
+      body: z.string(),
+    })
+    .nullable()
+    .describe('As it was sent; null when no attempt was made'),
+  attempts: z.array(Attempt),
+});
+export type ExecutionDetail = z.output<typeof ExecutionDetail>;
+
+/** What lists show of a record. */
+export function summarize(record: ExecutionRecord): Execution {
+  const { handlerId, eventId } = readKey(record.key);
+  const last = record.attempts.at(-1);
+  const { state } = record;
+  return {
+    id: encodeExecutionId(record.key),
+    handlerId,
+    handlerName: record.handlerName,
+    eventId,
+    event: record.event.type,
+    eventTime: record.event.time,
+    objectId: record.event.objectId,
+    status: state.status,
+    reason: 'reason' in state ? state.reason : null,
+    generation: record.generation,
+    attemptCount: record.attemptCount,
+    nextAttemptAt: 'nextAttemptAt' in state ? state.nextAttemptAt : null,
+    startedAt: record.startedAt,
+    durationMs: last?.durationMs ?? null,
+    statusCode: last?.statusCode ?? null,
+    error: last?.error ?? null,
+  };
+}

@@ -1,0 +1,119 @@
+import { UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { hourOf, readKey } from './key.ts';
+import type { ExecutionRecord } from './execution.ts';
+import type { Retention } from './item.ts';
+
+/** The partition that names the hours in which anything ran; its sort keys are hours such as `2026-11-23T10`. */
+export const hoursPartition = 'HOURS';
+/** The partition that names the handlers that ran in an hour, each with its counts. */
+export const hourPartition = (hour: string): string => `HOUR#${hour}`;
+
+const flushIntervalMs = 10_000;
+const secondsPerDay = 86_400;
+// A bound for an environment that lives long. Forgetting costs one more update for each handler and hour.
+const maxRemembered = 10_000;
+
+type Counts = Map<string, number>;
+
+export type HourlyCounts = ReturnType<typeof createHourlyCounts>;
+
+/**
+ * The hourly rows: *exactly* which handlers ran in an hour, and *about* how much. A row is made before the
+ * first execution of its hour is logged, so a list that walks the rows misses nothing; later counts are added
+ * by each environment at most every ten seconds, and what an environment had not yet added dies with it.
+ * The log is the truth.
+ */
+export function createHourlyCounts({
+  dynamo,
+  tableName,
+  retention,
+  now,
+}: {
+  dynamo: DynamoDBDocumentClient;
+  tableName: string;
+  retention: Retention;
+  now: () => Date;
+}) {
+  const opened = new Map<string, Promise<unknown>>();
+  const pending = new Map<string, { hour: string; handlerId: string; counts: Counts }>();
+  let flushedAt = now().getTime();
+
+  /** Makes sure that the rows for an execution exist. To be awaited before the execution is written. */
+  async function open(record: ExecutionRecord): Promise<void> {
+    const hour = hourOf(record.key.sk);
+    await Promise.all([once(hoursPartition, hour), once(hourPartition(hour), readKey(record.key).handlerId)]);
+  }
+
+  function once(pk: string, sk: string): Promise<unknown> {
+    const row = `${pk}#${sk}`;
+    let made = opened.get(row);
+    if (made === undefined) {
+      if (opened.size >= maxRemembered) opened.clear();
+      made = update(pk, sk, new Map()).catch((error: unknown) => {
+        opened.delete(row);
+        throw error;
+      });
+      opened.set(row, made);
+    }
+    return made;
+  }
+
+  /** Counts an execution that was logged. */
+  function count({ key, state, attempts }: ExecutionRecord): void {
+    const hour = hourOf(key.sk);
+    const { handlerId } = readKey(key);
+    const row = `${hour}#${handlerId}`;
+    let entry = pending.get(row);
+    if (entry === undefined) {
+      entry = { hour, handlerId, counts: new Map() };
+      pending.set(row, entry);
+    }
+    add(entry.counts, state.status, 1);
+    const last = attempts.at(-1);
+    if (last !== undefined) add(entry.counts, durationBucket(last.durationMs), 1);
+  }
+
+  /** Adds what was counted to the rows, unless that was done less than ten seconds ago. */
+  async function flush(): Promise<void> {
+    if (pending.size === 0 || now().getTime() - flushedAt < flushIntervalMs) return;
+    flushedAt = now().getTime();
+    const rows = [...pending.values()];
+    pending.clear();
+    await Promise.all(
+      rows.map(({ hour, handlerId, counts }) => update(hourPartition(hour), handlerId, counts)),
+    );
+  }
+
+  function update(pk: string, sk: string, counts: Counts): Promise<unknown> {
+    const keptDays = Math.max(retention.endedDays, retention.heldDays) + 1;
+    const names = [...counts.keys()];
+    const additions = names.map((_, index) => `#count${index} :count${index}`);
+    return dynamo.send(
+      new UpdateCommand({
+        TableName: tableName,
+        Key: { pk, sk },
+        UpdateExpression: `SET expiresAt = :expiresAt${additions.length > 0 ? ` ADD ${additions.join(', ')}` : ''}`,
+        ...(names.length > 0 && {
+          ExpressionAttributeNames: Object.fromEntries(names.map((name, index) => [`#count${index}`, name])),
+        }),
+        ExpressionAttributeValues: {
+          ':expiresAt': Math.floor(now().getTime() / 1000) + keptDays * secondsPerDay,
+          ...Object.fromEntries([...counts.values()].map((value, index) => [`:count${index}`, value])),
+        },
+      }),
+    );
+  }
+
+  return { open, count, flush };
+}
+
+function add(counts: Counts, name: string, amount: number): void {
+  counts.set(name, (counts.get(name) ?? 0) + amount);
+}
+
+/**
+ * The attribute that counts attempts of about this duration: `ms0` to `ms39`. Bucket n holds durations from
+ * 1.4^n up to 1.4^(n+1) milliseconds, so 40 buckets reach from 1 ms over eight minutes with an error of at most 20 %.
+ */
+export const durationBucket = (durationMs: number): string =>
+  `ms${Math.min(39, Math.max(0, Math.floor(Math.log(Math.max(1, durationMs)) / Math.log(1.4))))}`;

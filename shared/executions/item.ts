@@ -1,0 +1,166 @@
+import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Attempt, ExecutionRecord } from './execution.ts';
+import { readKey } from './key.ts';
+import type { ExecutionState, ExecutionStatus, StatusReason } from './life-cycle.ts';
+
+/** An event of more than this, compressed, does not fit into an execution (DynamoDB's items end at 400 KB). */
+export const maxStoredEventBytes = 256 * 1024;
+
+/** How long executions are kept after their last change, in days. What waits for time is kept until it ends. */
+export type Retention = { endedDays: number; heldDays: number };
+
+const secondsPerDay = 86_400;
+const writeUnitBytes = 1024;
+// Spreads what needs attention over partitions; the same number for every status.
+const attentionPartitions = 8;
+
+/** The record as a DynamoDB item. */
+export function toItem(record: ExecutionRecord, retention: Retention, now: Date): Record<string, unknown> {
+  const { state, event, request } = record;
+  const item = {
+    ...record.key,
+    handlerName: record.handlerName,
+    event: event.type,
+    // The key holds the time, unless the upstream's was too far off to be used there.
+    ...(event.time === readKey(record.key).time ? {} : { eventTime: event.time }),
+    ...(event.objectId === null ? {} : { objectId: event.objectId }),
+    ...state,
+    ...attentionOf(record),
+    generation: record.generation,
+    startedAt: record.startedAt,
+    attemptCount: record.attemptCount,
+    attempts: record.attempts.map(omitNulls),
+    ...(request === null ? {} : { request }),
+    ...expiry(state, retention, now),
+  };
+  return { ...item, eventBody: packEvent(event.raw, itemBytes(item)) };
+}
+
+/** The record in a DynamoDB item. */
+export function fromItem(item: Record<string, unknown>): ExecutionRecord {
+  const stored = item as StoredExecution;
+  const key = { pk: stored.pk, sk: stored.sk };
+  return {
+    key,
+    handlerName: stored.handlerName,
+    event: {
+      type: stored.event,
+      time: stored.eventTime ?? readKey(key).time,
+      objectId: stored.objectId ?? null,
+      raw: unpackEvent(stored.eventBody),
+    },
+    state: stateOf(stored),
+    generation: stored.generation,
+    startedAt: stored.startedAt,
+    attemptCount: stored.attemptCount,
+    attempts: stored.attempts.map((attempt) => ({
+      statusCode: null,
+      error: null,
+      response: null,
+      ...attempt,
+    })),
+    request: stored.request ?? null,
+  };
+}
+
+type StoredExecution = {
+  pk: string;
+  sk: string;
+  handlerName: string;
+  event: string;
+  eventTime?: string;
+  objectId?: string | number;
+  status: ExecutionStatus;
+  reason?: StatusReason;
+  nextAttemptAt?: string;
+  generation: number;
+  startedAt: string;
+  attemptCount: number;
+  attempts: (Pick<Attempt, 'number' | 'at' | 'durationMs'> & Partial<Attempt>)[];
+  request?: NonNullable<ExecutionRecord['request']>;
+  eventBody: string | Uint8Array;
+};
+
+const stateOf = ({ status, reason, nextAttemptAt }: StoredExecution): ExecutionState =>
+  ({
+    status,
+    ...(reason === undefined ? {} : { reason }),
+    ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
+  }) as ExecutionState;
+
+const omitNulls = (attempt: Attempt) =>
+  Object.fromEntries(Object.entries(attempt).filter(([, value]) => value !== null));
+
+/**
+ * The keys of the sparse index: nothing for a success, so that it costs no index write.
+ * What waits sorts by when the sweeper must look: two minutes after it was due where a queue message wakes it,
+ * a quarter of an hour before it is due where no queue can wait that long (SQS delays by 900 s at most).
+ */
+function attentionOf({ key, state, startedAt, attempts }: ExecutionRecord): Record<string, string> {
+  const { handlerId, time, eventId } = readKey(key);
+  const partition = crc32(eventId) % attentionPartitions;
+  switch (state.status) {
+    case 'succeeded':
+      return {};
+    case 'failed':
+    case 'held':
+      return {
+        attention: `${state.status}#${partition}`,
+        attentionKey: `${handlerId}#${time}#${eventId}`,
+      };
+    case 'waiting': {
+      const due = Date.parse(state.nextAttemptAt);
+      const waitMs = due - Date.parse(attempts.at(-1)?.at ?? startedAt);
+      const lookAt = waitMs <= 15 * 60_000 ? due + 2 * 60_000 : due - 15 * 60_000;
+      return { attention: `waiting#${partition}`, attentionKey: new Date(lookAt).toISOString() };
+    }
+    default:
+      return state satisfies never;
+  }
+}
+
+function expiry(state: ExecutionState, retention: Retention, now: Date): { expiresAt?: number } {
+  if (state.status === 'waiting') return {};
+  const days = state.status === 'held' ? retention.heldDays : retention.endedDays;
+  return { expiresAt: Math.floor(now.getTime() / 1000) + days * secondsPerDay };
+}
+
+// Compressed only when that saves a write unit: text is what people can read in the table.
+function packEvent(raw: string, otherBytes: number): string | Uint8Array {
+  const rawBytes = Buffer.byteLength(raw);
+  const units = (bodyBytes: number) =>
+    Math.ceil((otherBytes + 'eventBody'.length + bodyBytes) / writeUnitBytes);
+  if (units(rawBytes) === 1) return raw;
+  const packed = deflateRawSync(raw);
+  return units(packed.length) < units(rawBytes) ? packed : raw;
+}
+
+const unpackEvent = (body: string | Uint8Array): string =>
+  typeof body === 'string' ? body : inflateRawSync(body).toString('utf8');
+
+/** Why an event cannot be stored with its executions; null when it can. */
+export function storageProblem(raw: string): string | null {
+  if (Buffer.byteLength(raw) <= maxStoredEventBytes) return null;
+  const packedBytes = deflateRawSync(raw).length;
+  return packedBytes <= maxStoredEventBytes
+    ? null
+    : `The event has ${packedBytes} bytes compressed; at most ${maxStoredEventBytes} can be kept with its executions.`;
+}
+
+/**
+ * The size of an item as DynamoDB counts it: names and values in UTF-8, about one byte for two digits of a number, three
+ * bytes and one an element for lists and maps (Developer Guide, "DynamoDB item sizes and formats").
+ */
+export function itemBytes(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(value);
+  if (typeof value === 'number') return Math.ceil(String(value).length / 2) + 1;
+  if (value instanceof Uint8Array) return value.length;
+  if (Array.isArray(value)) return value.reduce<number>((sum, element) => sum + 1 + itemBytes(element), 3);
+  if (typeof value === 'object' && value !== null) {
+    return Object.entries(value).reduce(
+      (sum, [name, member]) => sum + Buffer.byteLength(name) + 1 + itemBytes(member),
+      3,
+    );
+  }
+  return 1;
+}

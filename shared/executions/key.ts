@@ -1,0 +1,68 @@
+import { crc32 } from 'node:zlib';
+
+/** Where an execution lives. Derived from event and handler alone, so that a repeat finds its own item. */
+export type ExecutionKey = {
+  /** `<handler id>#<log shard>` */
+  pk: string;
+  /** `<event time>#<event id>` */
+  sk: string;
+};
+
+const hourMs = 3_600_000;
+
+/**
+ * @param event its id, and its time in ISO 8601 with milliseconds, UTC
+ * @param sentAt when the queue took the message (SentTimestamp): the same on every redelivery
+ * @param shards partitions of one handler in the log (the setting logShards)
+ */
+export function executionKey(
+  handlerId: string,
+  event: { id: string; time: string },
+  sentAt: Date,
+  shards: number,
+): ExecutionKey {
+  return {
+    pk: `${handlerId}#${crc32(event.id) % shards}`,
+    sk: `${keyTime(event.time, sentAt)}#${event.id}`,
+  };
+}
+
+// Upstreams may set an event's time to anything. Time is what lists walk back along, so a time that is more
+// than an hour off gives way to the hour in which the queue took the message.
+function keyTime(eventTime: string, sentAt: Date): string {
+  const offByMs = Math.abs(Date.parse(eventTime) - sentAt.getTime());
+  if (offByMs <= hourMs) return eventTime;
+  return new Date(Math.floor(sentAt.getTime() / hourMs) * hourMs).toISOString();
+}
+
+export const keyToString = ({ pk, sk }: ExecutionKey): string => `${pk}#${sk}`;
+
+/** The partitions of a handler's log. */
+export const partitionsOf = (handlerId: string, shards: number): string[] =>
+  Array.from({ length: shards }, (_, shard) => `${handlerId}#${shard}`);
+
+/** What a key says about its execution. */
+export function readKey({ pk, sk }: ExecutionKey): { handlerId: string; time: string; eventId: string } {
+  const timeEnd = sk.indexOf('#');
+  return {
+    handlerId: pk.slice(0, pk.lastIndexOf('#')),
+    time: sk.slice(0, timeEnd),
+    eventId: sk.slice(timeEnd + 1),
+  };
+}
+
+/** The hour of a key, as the hourly rows have it: `2026-11-23T10`. */
+export const hourOf = (sk: string): string => sk.slice(0, 13);
+
+/** The public execution id: the whole key, opaque and safe in a URL. */
+export const encodeExecutionId = (key: ExecutionKey): string =>
+  `x_${Buffer.from(keyToString(key)).toString('base64url')}`;
+
+/** The key behind a public id; null when it is none. */
+export function decodeExecutionId(id: string): ExecutionKey | null {
+  if (!id.startsWith('x_')) return null;
+  const text = Buffer.from(id.slice(2), 'base64url').toString('utf8');
+  const match = /^(?<pk>[^#]+#\d+)#(?<sk>\d{4}-[\d:.T-]+Z#.+)$/u.exec(text);
+  const { pk, sk } = match?.groups ?? {};
+  return pk === undefined || sk === undefined ? null : { pk, sk };
+}

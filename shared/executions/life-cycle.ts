@@ -1,0 +1,45 @@
+// Pure core: imports nothing but zod and node:crypto.
+import { z } from 'zod';
+
+export const ExecutionStatus = z.enum(['succeeded', 'failed', 'waiting', 'held']);
+export type ExecutionStatus = z.output<typeof ExecutionStatus>;
+
+/**
+ * Why an execution waits or is held. Waiting for time: `retry` (a failed attempt), and later `rate-limit`,
+ * `circuit`, `busy`, `order`. Waiting for a person: `disabled`, `halted`.
+ */
+export const StatusReason = z.enum(['retry', 'rate-limit', 'circuit', 'busy', 'order', 'disabled', 'halted']);
+export type StatusReason = z.output<typeof StatusReason>;
+
+/** Where an execution stands. */
+export type ExecutionState =
+  | { status: 'succeeded' }
+  | { status: 'failed' }
+  | {
+      status: 'waiting';
+      reason: Extract<StatusReason, 'retry'>;
+      /** ISO 8601. */
+      nextAttemptAt: string;
+    }
+  | { status: 'held'; reason: Extract<StatusReason, 'disabled'> };
+
+// `none` is an execution that has no item yet.
+type From = ExecutionStatus | 'none';
+
+/**
+ * The moves that exist within a generation. Ended never becomes not ended, with one exception the other
+ * way round: a call that was under way may come back well after another one failed, and then it succeeded.
+ */
+const moves: Record<From, readonly ExecutionStatus[]> = {
+  none: ['succeeded', 'failed', 'waiting', 'held'],
+  waiting: ['succeeded', 'failed', 'waiting', 'held'],
+  held: ['succeeded', 'failed', 'waiting'],
+  failed: ['succeeded'],
+  succeeded: [],
+};
+
+export const canMove = (from: From, to: ExecutionStatus): boolean => moves[from].includes(to);
+
+/** The stored statuses that a new status may replace. The condition of the write is made of these. */
+export const replaceableBy = (to: ExecutionStatus): ExecutionStatus[] =>
+  ExecutionStatus.options.filter((from) => canMove(from, to));

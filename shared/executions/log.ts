@@ -1,0 +1,182 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import {
+  BatchGetCommand,
+  BatchWriteCommand,
+  PutCommand,
+  type DynamoDBDocumentClient,
+} from '@aws-sdk/lib-dynamodb';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ExecutionRecord } from './execution.ts';
+import type { HourlyCounts } from './hours.ts';
+import { toItem, type Retention } from './item.ts';
+import { keyToString, type ExecutionKey } from './key.ts';
+import { replaceableBy } from './life-cycle.ts';
+
+// Limits of BatchGetItem and BatchWriteItem.
+const maxBatchGet = 100;
+const maxBatchWrite = 25;
+// DynamoDB hands back what it had no capacity for: 25, 50, 100 ... 1,600 ms, a little over three seconds in all.
+const maxUnprocessedTries = 8;
+const firstBackoffMs = 25;
+// How long a success waits for others to share its write, when the deliveries beside it are slow.
+const lingerMs = 100;
+
+export type ExecutionLog = ReturnType<typeof createExecutionLog>;
+
+/** The execution log, as the dispatcher writes it. */
+export function createExecutionLog({
+  dynamo,
+  tableName,
+  hours,
+  retention,
+  now,
+}: {
+  dynamo: DynamoDBDocumentClient;
+  tableName: string;
+  hours: HourlyCounts;
+  retention: Retention;
+  now: () => Date;
+}) {
+  /**
+   * Which of these executions are in the log already, as strings of `keyToString`. A hint that saves calls, not a
+   * lock: eventually consistent, and a doubled call is allowed.
+   */
+  async function findRecorded(keys: readonly ExecutionKey[]): Promise<Set<string>> {
+    const recorded = new Set<string>();
+    await Promise.all(
+      chunk(keys, maxBatchGet).map(async (chunkOfKeys) => {
+        let missing: Record<string, unknown>[] = chunkOfKeys.map(({ pk, sk }) => ({ pk, sk }));
+        for (let tries = 0; missing.length > 0; tries++) {
+          await backOff(tries, `BatchGetItem left ${missing.length} keys unprocessed`);
+          const { Responses, UnprocessedKeys } = await dynamo.send(
+            new BatchGetCommand({
+              RequestItems: { [tableName]: { Keys: missing, ProjectionExpression: 'pk, sk' } },
+            }),
+          );
+          for (const item of Responses?.[tableName] ?? []) recorded.add(keyToString(item as ExecutionKey));
+          missing = UnprocessedKeys?.[tableName]?.Keys ?? [];
+        }
+      }),
+    );
+    return recorded;
+  }
+
+  /**
+   * Collects the executions of one batch of messages. First-attempt successes are written 25 at a time without a
+   * condition; everything else by a single conditional write, at once.
+   */
+  function openBatch() {
+    const unwritten: Unwritten[] = [];
+    const writes: Promise<void>[] = [];
+    let successes: ExecutionRecord[] = [];
+    let linger: NodeJS.Timeout | undefined;
+
+    /**
+     * Takes an execution whose first attempt ended, or that was held.
+     *
+     * @param redelivered whether its message was received before: then another dispatcher may have been here, and
+     *   a success too is written under the condition
+     */
+    function add(record: ExecutionRecord, { redelivered }: { redelivered: boolean }): void {
+      if (record.state.status !== 'succeeded' || redelivered) {
+        track([record], () => putFirst(record));
+        return;
+      }
+      successes.push(record);
+      if (successes.length >= maxBatchWrite) writeSuccesses();
+      else linger ??= setTimeout(writeSuccesses, lingerMs);
+    }
+
+    function writeSuccesses(): void {
+      clearTimeout(linger);
+      linger = undefined;
+      const records = successes;
+      successes = [];
+      if (records.length > 0) track(records, () => putSuccesses(records));
+    }
+
+    // Failures are collected, not thrown: each belongs to its message alone, which goes back to the queue.
+    function track(records: ExecutionRecord[], write: () => Promise<{ written: boolean }>): void {
+      writes.push(
+        write().then(
+          ({ written }) => {
+            if (written) for (const record of records) hours.count(record);
+          },
+          (error: unknown) => {
+            unwritten.push(...records.map((record) => ({ record, error })));
+          },
+        ),
+      );
+    }
+
+    /** Writes what is left and tells which executions are not in the log. */
+    async function close(): Promise<Unwritten[]> {
+      writeSuccesses();
+      await Promise.all(writes);
+      return unwritten;
+    }
+
+    return { add, close };
+  }
+
+  async function putSuccesses(records: readonly ExecutionRecord[]): Promise<{ written: true }> {
+    await Promise.all(records.map((record) => hours.open(record)));
+    let requests = records.map((record) => ({ PutRequest: { Item: toItem(record, retention, now()) } }));
+    for (let tries = 0; requests.length > 0; tries++) {
+      await backOff(tries, `BatchWriteItem left ${requests.length} executions unprocessed`);
+      const { UnprocessedItems } = await dynamo.send(
+        new BatchWriteCommand({ RequestItems: { [tableName]: requests } }),
+      );
+      requests = (UnprocessedItems?.[tableName] ?? []) as typeof requests;
+    }
+    return { written: true };
+  }
+
+  // Two dispatchers may hold the same message:
+  //
+  //   A  call ......... 500, writes `waiting`            | the item is there: B's outcome may only replace it
+  //   B        call ............ 200, writes `succeeded` | when the table of moves allows it, within the generation
+  //
+  // Losing against what is there is no error: the other one's outcome is in the log, and that is enough.
+  async function putFirst(record: ExecutionRecord): Promise<{ written: boolean }> {
+    await hours.open(record);
+    const replaceable = record.state.status === 'succeeded' ? replaceableBy('succeeded') : [];
+    try {
+      await dynamo.send(
+        new PutCommand({
+          TableName: tableName,
+          Item: toItem(record, retention, now()),
+          ...(replaceable.length > 0
+            ? {
+                ConditionExpression: `attribute_not_exists(pk) OR (#generation = :generation AND #status IN (${replaceable.map((_, index) => `:status${index}`).join(', ')}))`,
+                ExpressionAttributeNames: { '#generation': 'generation', '#status': 'status' },
+                ExpressionAttributeValues: {
+                  ':generation': record.generation,
+                  ...Object.fromEntries(replaceable.map((status, index) => [`:status${index}`, status])),
+                },
+              }
+            : { ConditionExpression: 'attribute_not_exists(pk)' }),
+        }),
+      );
+      return { written: true };
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return { written: false };
+      throw error;
+    }
+  }
+
+  return { findRecorded, openBatch };
+}
+
+/** An execution that could not be written to the log, and why. */
+export type Unwritten = { record: ExecutionRecord; error: unknown };
+
+async function backOff(tries: number, problem: string): Promise<void> {
+  if (tries >= maxUnprocessedTries) throw new Error(`${problem} after ${tries} tries.`);
+  if (tries > 0) await delay(firstBackoffMs * 2 ** (tries - 1));
+}
+
+const chunk = <Element>(elements: readonly Element[], size: number): Element[][] =>
+  Array.from({ length: Math.ceil(elements.length / size) }, (_, index) =>
+    elements.slice(index * size, (index + 1) * size),
+  );

@@ -1,0 +1,107 @@
+import type { DomainEvent } from '../events/envelope.ts';
+import type { DataKey } from './data-key.ts';
+import type { Handler } from './handler.ts';
+import { openSecret } from './secret-envelope.ts';
+import type { HandlerStore } from './store.ts';
+
+/** A handler that events can be matched to, with the secrets that sign its deliveries. */
+export type RegisteredHandler = { handler: Handler; secrets: readonly string[] };
+
+/** The handlers as one dispatcher environment sees them, at most a second old. */
+export type Registry = {
+  /** The enabled and disabled handlers that asked for this event: groups of equal priority, first one first. */
+  matching(event: Pick<DomainEvent, 'type'>): RegisteredHandler[][];
+};
+
+const revisionMaxAgeMs = 1000;
+const registryMaxAgeMs = 60_000;
+
+/**
+ * Keeps the handlers in memory. The revision is read at most once a second and everything once a minute, so
+ * an edit works for every event that arrives a second after the API said yes, and an event costs no read.
+ *
+ * @returns a function that gives the registry as it was no more than a second before it is called
+ */
+export function createRegistry({
+  store,
+  dataKey,
+  now,
+}: {
+  store: HandlerStore;
+  dataKey: DataKey;
+  now: () => Date;
+}): () => Promise<Registry> {
+  let registry: Registry = buildRegistry([]);
+  let revision = Number.NaN; // unequal to every revision: the first look loads
+  let checkedAt = Number.NEGATIVE_INFINITY;
+  let loadedAt = Number.NEGATIVE_INFINITY;
+  let refreshing: Promise<void> | undefined;
+
+  return async () => {
+    const notBefore = now().getTime() - revisionMaxAgeMs;
+    // A clock that was set back must not keep an old view alive.
+    if (checkedAt > now().getTime()) checkedAt = Number.NEGATIVE_INFINITY;
+    // A refresh that is under way may have begun before an edit that this caller must see: only its start counts.
+    while (checkedAt <= notBefore) {
+      refreshing ??= refresh().finally(() => {
+        refreshing = undefined;
+      });
+      await refreshing;
+    }
+    return registry;
+  };
+
+  async function refresh(): Promise<void> {
+    const startedAt = now().getTime();
+    // Before the handlers, never after: a revision read later could belong to a newer state than the handlers.
+    const current = await store.revision();
+    if (current !== revision || startedAt - loadedAt >= registryMaxAgeMs) {
+      registry = buildRegistry(await load());
+      revision = current;
+      loadedAt = startedAt;
+    }
+    checkedAt = startedAt;
+  }
+
+  async function load(): Promise<RegisteredHandler[]> {
+    const live = (await store.list()).filter(({ handler }) => handler.status !== 'archived');
+    if (live.length === 0) return []; // A deployment without handlers has no data key yet.
+    const key = await dataKey();
+    return live.map(({ handler, sealedSecrets }) => ({
+      handler,
+      secrets: sealedSecrets.map((sealed) => openSecret(key, handler.id, sealed)),
+    }));
+  }
+}
+
+/** Indexes handlers by what they ask for, so that an event looks at those alone. */
+export function buildRegistry(handlers: readonly RegisteredHandler[]): Registry {
+  const byPattern = new Map<string, RegisteredHandler[]>();
+  for (const registered of handlers) {
+    for (const pattern of registered.handler.events) {
+      const same = byPattern.get(pattern);
+      if (same === undefined) byPattern.set(pattern, [registered]);
+      else same.push(registered);
+    }
+  }
+  return {
+    matching({ type }) {
+      const matched = new Set(patternsFor(type).flatMap((pattern) => byPattern.get(pattern) ?? []));
+      const byPriority = Map.groupBy(matched, ({ handler }) => handler.priority);
+      return [...byPriority].toSorted(([a], [b]) => a - b).map(([, group]) => group);
+    },
+  };
+}
+
+/**
+ * The patterns that match an event type: `a.b.c` itself, `a.b.*`, `a.*` and `*`.
+ * Events about Handoff's own life are not matched by `*`: who wants them asks for them by name.
+ */
+export function patternsFor(type: string): string[] {
+  const patterns = [type];
+  for (let dot = type.lastIndexOf('.'); dot > 0; dot = type.lastIndexOf('.', dot - 1)) {
+    patterns.push(`${type.slice(0, dot)}.*`);
+  }
+  if (!type.startsWith('handoff.')) patterns.push('*');
+  return patterns;
+}
