@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseEvent, type DomainEvent } from '../../../shared/events/envelope.ts';
 import { formatBody } from '../../../shared/events/format.ts';
