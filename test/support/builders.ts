@@ -1,0 +1,83 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { executionKey } from '../../shared/executions/key.ts';
+import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
+import { newSigningSecret } from '../../shared/delivery/signature.ts';
+import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+
+/** A handler as the store holds it; what a test does not say has the default of the schema. */
+export function aHandler({
+  id = `h_${randomBytes(12).toString('base64url')}`,
+  version = 1,
+  ...input
+}: Partial<Omit<Handler, 'target'>> & {
+  target?: { url?: string; timeoutMs?: number; headers?: object };
+} = {}): Handler {
+  return {
+    ...HandlerInput.parse({
+      name: 'CRM sync',
+      events: ['client.create'],
+      ...input,
+      target: { type: 'http', url: 'https://crm.example/hook', ...input.target },
+    }),
+    id,
+    version,
+    createdAt: '2026-11-23T09:00:00.000Z',
+    updatedAt: '2026-11-23T09:00:00.000Z',
+  };
+}
+
+export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
+  handler: aHandler(handler),
+  secrets: [newSigningSecret()],
+});
+
+/** The text of an EventBridge event, as the queue carries it. */
+export function anEvent({
+  id = randomUUID(),
+  type = 'client.create',
+  source = 'billing',
+  time = '2026-11-23T10:00:00Z',
+  detail = { objectId: 12, data: { id: 12, name: 'Ada' } },
+}: { id?: string; type?: string; source?: string; time?: string; detail?: unknown } = {}): string {
+  return JSON.stringify({
+    version: '0',
+    id,
+    'detail-type': type,
+    source,
+    account: '000000000000',
+    time,
+    region: 'us-east-1',
+    resources: [],
+    detail,
+  });
+}
+
+/** An execution that succeeded at its first attempt, unless a test says otherwise. */
+export function anExecution({
+  handlerId = 'h_1234567890abcdef',
+  eventId = randomUUID(),
+  time = '2026-11-23T10:00:00.000Z',
+  type = 'client.create',
+  shards = 1,
+  ...record
+}: Partial<Omit<ExecutionRecord, 'key' | 'event'>> & {
+  handlerId?: string;
+  eventId?: string;
+  time?: string;
+  type?: string;
+  shards?: number;
+} = {}): ExecutionRecord {
+  return {
+    key: executionKey(handlerId, { id: eventId, time }, new Date(time), shards),
+    handlerName: 'CRM sync',
+    event: { type, time, objectId: 12, raw: anEvent({ id: eventId, type, time }) },
+    state: { status: 'succeeded' },
+    generation: 1,
+    startedAt: time,
+    attemptCount: 1,
+    attempts: [{ number: 1, at: time, durationMs: 41, statusCode: 200, error: null, response: 'ok' }],
+    request: { method: 'POST', url: 'https://crm.example/hook', headers: {}, format: 'standard' },
+    ...record,
+  };
+}
