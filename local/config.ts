@@ -39,14 +39,19 @@ export const EngineConfig = z.object({
     .string()
     .regex(/^[\x21-\x7e]+$/u, 'must be printable ASCII characters without spaces')
     .optional()
-    .describe('The token that API calls carry; made at the first start and kept in the data folder when absent'),
+    .describe(
+      'The token that API calls carry; made at the first start and kept in the data folder when absent',
+    ),
   HANDOFF_TOKENS: z
     .undefined('is not available yet; use HANDOFF_TOKEN')
+    .optional()
     .describe('More tokens, each with its role; not available yet'),
   HANDOFF_FSYNC: z
     .stringbool('must be true or false')
     .default(false)
-    .describe('Whether an accepted event survives the death of the machine too, not only of the process; slower'),
+    .describe(
+      'Whether an accepted event survives the death of the machine too, not only of the process; slower',
+    ),
   HANDOFF_RETRY_SCALE: z.coerce
     .number('must be a number above 0 and at most 1')
     .positive('must be a number above 0 and at most 1')

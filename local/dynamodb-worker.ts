@@ -25,6 +25,7 @@ server.keepAliveTimeout = 0;
 
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- threads have no origin
 parentPort.postMessage({ port: (server.address() as AddressInfo).port });
 
 await once(parentPort, 'message');

@@ -118,10 +118,12 @@ export function startEventSource({
   let isStopped = false;
   let pause: NodeJS.Timeout | undefined;
 
+  const mayTakeMore = (): boolean => !isStopped && briskCount < batches && underWay.size < maxBatches;
+
   function takeBatches(): void {
     if (pause !== undefined) return;
     try {
-      while (!isStopped && briskCount < batches && underWay.size < maxBatches) {
+      while (mayTakeMore()) {
         const messages = queue.receive(batchSize);
         if (messages.length === 0) return;
         const running = runBatch(messages).finally(() => {
@@ -172,7 +174,8 @@ export function startEventSource({
       const call = Promise.resolve(handler(event, lambdaContext(functionName, timeoutMs)));
       const answer = await Promise.race([call, timeLimit.promise]);
       const failed = failedIds(answer, messages);
-      if (failed === null) log.error('batch.malformed-answer', { functionName, answer: JSON.stringify(answer) });
+      if (failed === null)
+        log.error('batch.malformed-answer', { functionName, answer: JSON.stringify(answer) });
       return failed;
     } catch (error) {
       log.error('batch.failed', { functionName, messageCount: messages.length, error });

@@ -128,7 +128,8 @@ type PendingSend = {
 };
 
 // SQLITE_BUSY. https://sqlite.org/rescode.html#busy
-const isBusy = (error: unknown): boolean => error instanceof Error && 'errcode' in error && error.errcode === 5;
+const isBusy = (error: unknown): boolean =>
+  error instanceof Error && 'errcode' in error && error.errcode === 5;
 
 function openDatabase(file: string, fsync: boolean): DatabaseSync {
   const database = new DatabaseSync(file);
@@ -143,9 +144,12 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
   } catch (error) {
     database.close();
     if (isBusy(error)) {
-      throw new StartError(`Another engine is running on ${file}: stop it, or set HANDOFF_DATA to another folder.`, {
-        cause: error,
-      });
+      throw new StartError(
+        `Another engine is running on ${file}: stop it, or set HANDOFF_DATA to another folder.`,
+        {
+          cause: error,
+        },
+      );
     }
     throw error;
   }
@@ -181,7 +185,9 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
     .prepare('UPDATE message SET visibleAt = min(visibleAt, ?), inFlight = 0 WHERE inFlight = 1')
     .run(now());
 
-  const insertMessage = database.prepare('INSERT INTO message (queue, id, sentAt, visibleAt) VALUES (?, ?, ?, ?)');
+  const insertMessage = database.prepare(
+    'INSERT INTO message (queue, id, sentAt, visibleAt) VALUES (?, ?, ?, ?)',
+  );
   const insertBody = database.prepare('INSERT INTO body (number, text) VALUES (?, ?)');
   const take = database.prepare(`
     UPDATE message SET visibleAt = :hiddenUntil, receiveCount = receiveCount + 1, inFlight = 1,
@@ -193,12 +199,16 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
   const bury = database.prepare(`
     UPDATE message SET queue = ?, visibleAt = ?, receiveCount = 0, inFlight = 0, firstReceivedAt = NULL,
       deadLetterSource = ? WHERE number = ?`);
-  const deleteMessage = database.prepare('DELETE FROM message WHERE number = ? AND receiveCount = ? AND queue = ?');
+  const deleteMessage = database.prepare(
+    'DELETE FROM message WHERE number = ? AND receiveCount = ? AND queue = ?',
+  );
   const deleteBody = database.prepare('DELETE FROM body WHERE number = ?');
   const hide = database.prepare(
     'UPDATE message SET visibleAt = ?, inFlight = 0 WHERE number = ? AND receiveCount = ? AND queue = ?',
   );
-  const nextVisibleAt = database.prepare('SELECT min(visibleAt) AS at FROM message WHERE queue = ? AND visibleAt > ?');
+  const nextVisibleAt = database.prepare(
+    'SELECT min(visibleAt) AS at FROM message WHERE queue = ? AND visibleAt > ?',
+  );
   const count = database.prepare(`
     SELECT count(*) FILTER (WHERE visibleAt <= :now) AS visible,
       count(*) FILTER (WHERE visibleAt > :now AND inFlight = 1) AS inFlight,
@@ -225,7 +235,12 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
   function store({ queue, messages }: PendingSend, sentAt: number): string[] {
     return messages.map(({ body, delaySeconds = 0 }) => {
       const messageId = randomUUID();
-      const { lastInsertRowid } = insertMessage.run(queue, messageId, sentAt, visibleAtAfter(delaySeconds, sentAt));
+      const { lastInsertRowid } = insertMessage.run(
+        queue,
+        messageId,
+        sentAt,
+        visibleAtAfter(delaySeconds, sentAt),
+      );
       insertBody.run(lastInsertRowid, body);
       return messageId;
     });
@@ -247,7 +262,8 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
     for (const { queue, messages } of sends) {
       const delays = messages.map(({ delaySeconds = 0 }) => delaySeconds);
       if (delays.includes(0)) queues.get(queue)?.wake();
-      for (const delay of new Set(delays)) if (delay > 0) queues.get(queue)?.wakeAt(visibleAtAfter(delay, sentAt));
+      for (const delay of new Set(delays))
+        if (delay > 0) queues.get(queue)?.wakeAt(visibleAtAfter(delay, sentAt));
     }
   }
 
@@ -300,7 +316,9 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
         }
         return taken;
       });
-      const alive = rows.filter((row) => deadLetters === undefined || row.receiveCount <= deadLetters.maxReceiveCount);
+      const alive = rows.filter(
+        (row) => deadLetters === undefined || row.receiveCount <= deadLetters.maxReceiveCount,
+      );
       const buriedCount = rows.length - alive.length;
       if (alive.length > 0) wakeAt(at + visibilityTimeoutMs);
       if (buriedCount > 0 && deadLetters !== undefined) queues.get(deadLetters.queue)?.wake();
@@ -353,7 +371,9 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
         ),
       changeVisibility(receiptHandles, seconds) {
         if (!(seconds >= 0 && seconds <= maxVisibilitySeconds)) {
-          throw new RangeError(`The visibility is ${seconds} seconds; it must be from 0 to ${maxVisibilitySeconds}.`);
+          throw new RangeError(
+            `The visibility is ${seconds} seconds; it must be from 0 to ${maxVisibilitySeconds}.`,
+          );
         }
         const visibleAt = visibleAtAfter(seconds, now());
         const changedCount = transaction(() => {

@@ -1,0 +1,44 @@
+import { devNull } from 'node:os';
+import { region } from './aws-identity.ts';
+
+export type FunctionSettings = {
+  handlersTable: string;
+  executionsTable: string;
+  dataKeyFile: string;
+  busName: string;
+  allowHttp: boolean;
+  allowCidrs: string;
+  retryScale: number;
+  dynamoDbEndpoint: string;
+  eventBridgeEndpoint: string;
+};
+
+/**
+ * Sets in `environment` what the functions find there in AWS, and takes out all that the user's own AWS settings
+ * put in: with those a function would write to a real account. Must run before a function is first called.
+ */
+export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings: FunctionSettings): void {
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith('AWS_')) delete environment[name];
+  }
+  Object.assign(environment, {
+    HANDLERS_TABLE: settings.handlersTable,
+    EXECUTIONS_TABLE: settings.executionsTable,
+    DATA_KEY: `file:${settings.dataKeyFile}`,
+    EVENT_BUS: settings.busName,
+    ALLOW_HTTP: String(settings.allowHttp),
+    ALLOW_CIDRS: settings.allowCidrs,
+    RETRY_SCALE: String(settings.retryScale),
+    AWS_REGION: region,
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ENDPOINT_URL_DYNAMODB: settings.dynamoDbEndpoint,
+    AWS_ENDPOINT_URL_EVENTBRIDGE: settings.eventBridgeEndpoint,
+    // ~/.aws/config can name endpoints, proxies and a retry mode too.
+    AWS_CONFIG_FILE: devNull,
+    AWS_SHARED_CREDENTIALS_FILE: devNull,
+    AWS_EC2_METADATA_DISABLED: 'true',
+    // There is no CloudWatch to read them from the log.
+    POWERTOOLS_METRICS_DISABLED: 'true',
+  } satisfies Record<string, string>);
+}

@@ -1,0 +1,55 @@
+import { log } from '../shared/log.ts';
+import { parseConfig } from './config.ts';
+import { type Engine, startEngine } from './engine.ts';
+import { StartError } from './start-error.ts';
+
+/** The engine is gone 5 s after a signal, whatever hangs: all that it accepted is on disk. */
+const exitLimitMs = 4800;
+
+const config = orExit(() => parseConfig(process.env));
+let engine: Engine;
+try {
+  engine = await startEngine(config);
+} catch (error) {
+  exitWith(error);
+}
+const whoMayCall = config.HANDOFF_TOKEN === undefined ? `, token ${engine.token}` : '';
+console.log(`Handoff is ready: ${engine.url}${whoMayCall}`);
+
+// In AWS this would end one environment of one function, not the whole system.
+process.on('unhandledRejection', (reason) =>
+  log.error('engine.unhandled-rejection', { error: reason as Error }),
+);
+
+const stopAndExit = (exitCode: number): void => {
+  setTimeout(() => process.exit(exitCode), exitLimitMs).unref();
+  engine.stop().then(
+    () => process.exit(exitCode),
+    (error: unknown) => exitWith(error),
+  );
+};
+let isStopping = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // npm passes Ctrl-C on to a process that the terminal has told already.
+    if (isStopping) return;
+    isStopping = true;
+    stopAndExit(0);
+  });
+}
+const failure = await engine.failed;
+console.error(failure);
+if (!isStopping) stopAndExit(1);
+
+function orExit<Value>(work: () => Value): Value {
+  try {
+    return work();
+  } catch (error) {
+    return exitWith(error);
+  }
+}
+
+function exitWith(error: unknown): never {
+  console.error(error instanceof StartError ? `Handoff cannot start. ${error.message}` : error);
+  process.exit(1);
+}
