@@ -151,11 +151,16 @@ function outcomeOfError(error: Error, url: URL): Outcome {
   return unanswered(true, networkError(error, url));
 }
 
+// The codes of Node's TLS errors: https://nodejs.org/api/tls.html#x509-certificate-error-codes
+const tlsCode =
+  /^(?:EPROTO$|ERR_SSL_|ERR_TLS_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_|HOSTNAME_|PATH_|ERROR_IN_)/u;
+
 /** A sentence for admins: the class of the failure, then what happened. Never an address or a path of our own. */
 function networkError(error: Error, url: URL): string {
   const { code = '', syscall, reason } = error as NodeJS.ErrnoException & { reason?: unknown };
   if (error instanceof errors.HeadersOverflowError) return 'http: the headers of the answer are too large';
-  if (error instanceof errors.HTTPParserError) return 'http: the answer is not valid HTTP/1.1';
+  if (error instanceof errors.HTTPParserError || error instanceof errors.ResponseContentLengthMismatchError)
+    return 'http: the answer is not valid HTTP/1.1';
   if (error instanceof errors.SocketError) {
     // undici's words for a 100 or 101 that nobody asked for; all else is the end of the connection.
     return error.message.startsWith('bad ')
@@ -178,16 +183,11 @@ function networkError(error: Error, url: URL): string {
       return 'connection: no route to the target';
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return `tls: the certificate is not for ${url.hostname}`;
-    case 'EPROTO':
-      // OpenSSL's reason alone ("wrong version number"); the message around it has addresses in memory.
-      return `tls: ${typeof reason === 'string' ? reason : 'protocol error'}`;
     default:
-      // What is left on https: is OpenSSL's verdict on the certificate, whose message is a sentence
-      // ("certificate has expired", "self-signed certificate").
-      return /^(?:CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_|ERR_SSL_|INVALID_|HOSTNAME_|PATH_|ERROR_IN_)/u.test(
-        code,
-      )
-        ? `tls: ${error.message}`
+      return tlsCode.test(code)
+        ? // OpenSSL's reason or verdict alone ("wrong version number", "certificate has expired"): the message
+          // around it has source files and advice for whoever runs Node.
+          `tls: ${typeof reason === 'string' ? reason : error.message.replace(/;.*$/su, '')}`
         : `connection: failed (${code === '' ? error.name : code})`;
   }
 }
