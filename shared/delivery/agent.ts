@@ -10,8 +10,7 @@ import { AddressRefusedError, type AddressGuard } from './address-guard.ts';
  */
 export const connectSignal = new AsyncLocalStorage<AbortSignal>();
 
-// Twice the usual 10 s and no less than a handler's longest timeout: the deadline of each request comes first,
-// this only ends what slipped past it.
+// As long as a handler's longest timeout: the deadline of a request comes first, this only ends what it missed.
 const connectTimeoutMs = 30_000;
 
 /**
