@@ -51,6 +51,15 @@ export function createHttpApi({
       });
       return;
     }
+    // A proxy may send the whole URL, and OPTIONS a star; no route begins like that.
+    if (request.url?.startsWith('/') !== true) {
+      sendProblem(response, {
+        status: 400,
+        title: 'Bad Request',
+        detail: 'The target of the request must be a path.',
+      });
+      return;
+    }
     let body: Buffer | null;
     try {
       body = await readBody(request, maxBodyBytes);

@@ -6,6 +6,9 @@ import { StartError } from './start-error.ts';
 /** The engine is gone 5 s after a signal, whatever hangs: all that it accepted is on disk. */
 const exitLimitMs = 4800;
 
+// What the engine writes is for its user alone, in a folder that others can read too.
+process.umask(0o077);
+
 const config = orExit(() => parseConfig(process.env));
 let engine: Engine;
 try {

@@ -69,7 +69,7 @@ export type Queue = {
 };
 
 export type Queues = {
-  /** The queue called `name`, made when it is new. Its settings are not stored: each start says them anew. */
+  /** The queue called `name`, made when it is new; once in a process. Its settings are not stored. */
   open(name: string, settings: QueueSettings): Queue;
   /** Commits what was sent, then closes the file. What was in flight is visible again when it is next opened. */
   close(): void;
@@ -268,6 +268,7 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
   }
 
   function openQueue(name: string, { visibilityTimeoutMs, deadLetters }: QueueSettings): Queue {
+    if (queues.has(name)) throw new Error(`The queue ${name} is open already.`);
     const listeners = new Set<() => void>();
     let timer: NodeJS.Timeout | undefined;
     let timerAt = Infinity;

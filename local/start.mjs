@@ -1,4 +1,4 @@
-// Plain JavaScript on purpose: Node before 22.18 cannot read main.ts at all, and would say so in words that
+// Plain JavaScript on purpose: Node before 22.18 cannot read a .ts file at all, and would say so in words that
 // help nobody. `npm ci --ignore-scripts` leaves out the Node 24 that this project brings along.
 const [major] = process.versions.node.split('.');
 if (Number(major) < 24) {
@@ -7,4 +7,4 @@ if (Number(major) < 24) {
   );
   process.exit(1);
 }
-await import('./main.ts');
+await (process.argv[2] === 'demo' ? import('./demo.ts') : import('./main.ts'));

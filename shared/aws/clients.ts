@@ -11,10 +11,12 @@ const requestHandler = (requestTimeout: number) => ({
 });
 
 /** DynamoDB answers in milliseconds; what takes 5 s is lost. Four attempts ride out a throttled second. */
-export const createDynamo = (): DynamoDBDocumentClient =>
-  DynamoDBDocumentClient.from(new DynamoDBClient({ maxAttempts: 4, requestHandler: requestHandler(5000) }), {
-    marshallOptions: { removeUndefinedValues: true },
-  });
+export function createDynamo(): DynamoDBDocumentClient {
+  const client = new DynamoDBClient({ maxAttempts: 4, requestHandler: requestHandler(5000) });
+  // Copies every item to hide secrets from a logger that is not there: 8 % of the dispatcher's CPU in a profile.
+  client.middlewareStack.remove('loggerMiddleware');
+  return DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } });
+}
 
 /** PutEvents is not idempotent, yet a repeat is allowed (at least once), so the usual three attempts stay. */
 export const createEventBridge = (): EventBridgeClient =>

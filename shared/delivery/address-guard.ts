@@ -50,7 +50,7 @@ export type AddressGuardSettings = {
   allowCidrs: readonly string[];
   /**
    * Whether `allowCidrs` may open loopback too. False in Lambda, whatever the ranges say: there the runtime's own
-   * API listens on 127.0.0.1:9001, and it hands out the events of other invocations.
+   * API listens on loopback (the variable AWS_LAMBDA_RUNTIME_API).
    */
   allowLoopback: boolean;
 };

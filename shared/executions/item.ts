@@ -10,6 +10,9 @@ export const maxStoredEventBytes = 256 * 1024;
 export type Retention = { endedDays: number; heldDays: number };
 
 const secondsPerDay = 86_400;
+// An event is small: with these buffers and this effort it takes less than half the time of zlib's defaults (26 against 64 us
+// for 1.7 KB) and comes out 3 % larger.
+const deflateOptions = { level: 3, windowBits: 13, memLevel: 5 };
 const writeUnitBytes = 1024;
 // Spreads what needs attention over partitions; the same number for every status.
 const attentionPartitions = 8;
@@ -131,7 +134,7 @@ function packEvent(raw: string, otherBytes: number): string | Uint8Array {
   const units = (bodyBytes: number) =>
     Math.ceil((otherBytes + 'eventBody'.length + bodyBytes) / writeUnitBytes);
   if (units(rawBytes) === 1) return raw;
-  const packed = deflateRawSync(raw);
+  const packed = deflateRawSync(raw, deflateOptions);
   return units(packed.length) < units(rawBytes) ? packed : raw;
 }
 
@@ -141,7 +144,7 @@ const unpackEvent = (body: string | Uint8Array): string =>
 /** Why an event cannot be stored with its executions; null when it can. */
 export function storageProblem(raw: string): string | null {
   if (Buffer.byteLength(raw) <= maxStoredEventBytes) return null;
-  const packedBytes = deflateRawSync(raw).length;
+  const packedBytes = deflateRawSync(raw, deflateOptions).length;
   return packedBytes <= maxStoredEventBytes
     ? null
     : `The event has ${packedBytes} bytes compressed; at most ${maxStoredEventBytes} can be kept with its executions.`;
