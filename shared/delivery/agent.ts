@@ -38,7 +38,7 @@ export function createAgent(guard: AddressGuard): Agent {
     // Off: every request brings its own deadline for the whole of it, and these would be coarser (500 ms).
     headersTimeout: 0,
     bodyTimeout: 0,
-    // Node's own default; undici would load node:http to read it (about 40 ms of a cold start).
+    // What a target can make this process hold before its status is known. Node's default, whatever Node is told.
     maxHeaderSize: 16_384,
   });
 }
