@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { EngineConfig, isLoopback, parseConfig } from '../../local/config.ts';
+
+describe('parseConfig', () => {
+  it('needs nothing', () => {
+    expect(parseConfig({})).toEqual({
+      PORT: 8080,
+      HOST: '127.0.0.1',
+      HANDOFF_DATA: '.handoff/',
+      HANDOFF_FSYNC: false,
+      HANDOFF_RETRY_SCALE: 1,
+      HANDOFF_ALLOW_HTTP: false,
+      HANDOFF_ALLOW_CIDRS: '',
+    });
+  });
+
+  it('takes an empty variable as absent', () => {
+    expect(parseConfig({ PORT: '', HANDOFF_TOKEN: '' }).PORT).toBe(8080);
+  });
+
+  it('takes port 0 for any free port', () => {
+    expect(parseConfig({ PORT: '0' }).PORT).toBe(0);
+  });
+
+  it.each([
+    ['PORT', '80.5', 'PORT must be a whole number from 0 to 65535.'],
+    ['PORT', '65536', 'PORT must be a whole number from 0 to 65535.'],
+    ['PORT', 'http', 'PORT must be a whole number from 0 to 65535.'],
+    ['HANDOFF_FSYNC', 'maybe', 'HANDOFF_FSYNC must be true or false.'],
+    ['HANDOFF_ALLOW_HTTP', '2', 'HANDOFF_ALLOW_HTTP must be true or false.'],
+    ['HANDOFF_RETRY_SCALE', '0', 'HANDOFF_RETRY_SCALE must be a number above 0 and at most 1.'],
+    ['HANDOFF_RETRY_SCALE', '2', 'HANDOFF_RETRY_SCALE must be a number above 0 and at most 1.'],
+    [
+      'HANDOFF_ALLOW_CIDRS',
+      '127.0.0.1/8, x',
+      'HANDOFF_ALLOW_CIDRS must be comma-separated address ranges such as 127.0.0.0/8.',
+    ],
+    ['HANDOFF_TOKEN', 'two words', 'HANDOFF_TOKEN must be printable ASCII characters without spaces.'],
+    ['HANDOFF_TOKENS', 'read:x', 'HANDOFF_TOKENS is not available yet; use HANDOFF_TOKEN.'],
+  ])('refuses %s=%s in one sentence', (name, value, sentence) => {
+    expect(() => parseConfig({ [name]: value })).toThrow(
+      expect.objectContaining({ name: 'StartError', message: sentence }) as Error,
+    );
+  });
+
+  it('describes every setting', () => {
+    for (const setting of Object.values(EngineConfig.shape)) expect(setting.description).toMatch(/\w+ \w+/u);
+  });
+});
+
+describe('isLoopback', () => {
+  it.each(['127.0.0.1', '127.8.9.1', '::1', '::ffff:127.0.0.1', 'localhost'])('knows %s', (host) => {
+    expect(isLoopback(host)).toBe(true);
+  });
+  it.each(['0.0.0.0', '::', '10.0.0.1', 'localhost.example', 'example.com'])('does not take %s', (host) => {
+    expect(isLoopback(host)).toBe(false);
+  });
+});
