@@ -11,7 +11,7 @@ export type DataKeyFile = {
   /** Absolute when the folder was; the functions get it as `file:<path>`. */
   file: string;
   /** Deletes the file where nothing is to be kept. */
-  discard(): Promise<void>;
+  discard: () => Promise<void>;
 };
 
 /**

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import {
   CreateTableCommand,
@@ -26,6 +28,8 @@ export type EmbeddedDynamoDb = {
 // Both limits or none: with the first alone the thread collects all the time and is half as fast, and without
 // any it keeps 100 MB more. With 64 MB of old generation, eight writes at once of 25 items of 260 KB killed it.
 const resourceLimits = { maxOldGenerationSizeMb: 192, maxYoungGenerationSizeMb: 32 };
+
+const firstStopGraceMs = 5000;
 
 const keySchema = (partitionKey: string, sortKey: string) => [
   { AttributeName: partitionKey, KeyType: 'HASH' as const },
@@ -79,6 +83,21 @@ async function createTables(client: DynamoDBClient): Promise<void> {
  * when that is null. Throws a StartError when another process has the folder open.
  */
 export async function startDynamoDb(folder: string | null): Promise<EmbeddedDynamoDb> {
+  if (folder !== null && !existsSync(folder)) await makeFolder(folder);
+  return openFolder(folder);
+}
+
+// dynalite stores a new table twice, as CREATING and as ACTIVE: one whose process was killed in between could never be
+// used nor deleted. So the tables are made under another name, and the folder appears with all of them or not at all.
+async function makeFolder(folder: string): Promise<void> {
+  const unfinished = `${folder}.new`;
+  await rm(unfinished, { recursive: true, force: true });
+  const { stop } = await openFolder(unfinished);
+  await stop(firstStopGraceMs);
+  await rename(unfinished, folder);
+}
+
+async function openFolder(folder: string | null): Promise<EmbeddedDynamoDb> {
   const worker = new Worker(new URL('dynamodb-worker.ts', import.meta.url), {
     workerData: { folder },
     resourceLimits,

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from 'vitest';
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import { type EventSource, type EventSourceOptions, startEventSource } from '../../local/event-source.ts';
 import { openQueues, type Queue, type Queues } from '../../local/queue.ts';
@@ -10,12 +10,13 @@ let now: number;
 let queues: Queues;
 let queue: Queue;
 let source: EventSource | undefined;
+let logged: MockInstance;
 
 beforeEach(() => {
   now = 1_700_000_000_000;
   queues = openQueues({ file: ':memory:', now: () => now });
   queue = queues.open('events', { visibilityTimeoutMs: 1_080_000 });
-  vi.spyOn(log, 'error').mockReturnValue();
+  logged = vi.spyOn(log, 'error').mockReturnValue();
 });
 afterEach(async () => {
   vi.useRealTimers();
@@ -156,7 +157,7 @@ describe('startEventSource', () => {
     });
     await send(2);
     await vi.waitFor(() => expect(queue.counts().delayed).toBe(2));
-    expect(log.error).toHaveBeenCalledWith('batch.failed', expect.objectContaining({ messageCount: 2 }));
+    expect(logged).toHaveBeenCalledWith('batch.failed', expect.objectContaining({ messageCount: 2 }));
   });
 
   it('fails the batch of a function that runs for too long, and ignores what it answers then', async () => {

@@ -211,7 +211,7 @@ describe('delete', () => {
       error() {},
     };
     channel.subscribe(subscribers);
-    onTestFinished(() => void channel.unsubscribe(subscribers));
+    onTestFinished(() => channel.unsubscribe(subscribers));
 
     queue.delete(handles);
 
