@@ -90,7 +90,8 @@ async function readMessages(
       continue;
     }
     const { event } = parsed;
-    const identity = `${event.time}#${event.id}`;
+    // What has one place in a handler's log is one event; a batch must not ask for a key twice.
+    const identity = executionKey('', event, message.sentAt, 1).sk;
     const arrival = arrivals.get(identity);
     if (arrival === undefined) {
       const { sentAt, receives } = message;
@@ -137,23 +138,27 @@ async function runEvents(
         const done = await Promise.all(
           group.filter(({ key }) => !recorded.has(keyToString(key))).map((call) => runCall(arrival, call)),
         );
-        if (done.includes(false)) {
-          giveBack(
-            report,
-            arrival.messageIds,
-            'the deadline of the batch was too near for the rest of the event',
-          );
-          return;
-        }
+        // The priorities after it run when the message comes back.
+        if (done.includes(false)) return;
       }
     }
 
-    async function runCall({ event, receives }: Arrival, call: Call): Promise<boolean> {
-      const record = await runHandler(services, { ...call, event, deadline });
-      if (record === null) return false;
-      report.executions[record.state.status]++;
-      batch.add(record, { redelivered: receives > 1 });
-      return true;
+    /** Runs a handler and hands its execution to the log. Otherwise gives the message back, and answers false. */
+    async function runCall({ event, receives, messageIds }: Arrival, call: Call): Promise<boolean> {
+      try {
+        const record = await runHandler(services, { ...call, event, deadline });
+        if (record === null) {
+          giveBack(report, messageIds, 'the deadline of the batch was too near for the rest of the event');
+          return false;
+        }
+        report.executions[record.state.status]++;
+        batch.add(record, { redelivered: receives > 1 });
+        return true;
+      } catch (error) {
+        // A fault of our own. It must not take along what else is in the batch.
+        giveBack(report, messageIds, error);
+        return false;
+      }
     }
   } catch (error) {
     // Nothing is lost: the messages come back, and what is in the log by then is not run again.
