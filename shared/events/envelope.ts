@@ -17,11 +17,13 @@ export type DomainEvent = {
   source: string;
   /** ISO 8601, UTC, milliseconds. Upstreams may set it to anything. */
   time: string;
-  /** The entity's own id, where the event has one. */
+  /** The entity's own id, where the event has one of up to 256 characters. A number that is no safe integer is text. */
   objectId: number | string | null;
   detail: Readonly<Record<string, unknown>>;
   raw: string;
 };
+
+const maxObjectIdLength = 256;
 
 export type ParsedEvent = { ok: true; event: DomainEvent } | { ok: false; reason: string };
 
@@ -66,7 +68,6 @@ export function parseEvent(body: string): ParsedEvent {
     return { ok: false, reason: `Not an EventBridge event: ${problems.join('; ')}.` };
   }
   const { id, 'detail-type': type, source, time, detail } = parsed.data;
-  const objectId = detail['objectId'];
   return {
     ok: true,
     event: {
@@ -74,9 +75,23 @@ export function parseEvent(body: string): ParsedEvent {
       type,
       source,
       time: new Date(time).toISOString(),
-      objectId: typeof objectId === 'number' || typeof objectId === 'string' ? objectId : null,
+      objectId: readObjectId(detail['objectId'], body),
       detail,
       raw: body,
     },
   };
 }
+
+// It is kept beside the event, uncompressed, and DynamoDB's client refuses numbers that lose digits: such an id
+// is taken as the text that the upstream wrote.
+function readObjectId(objectId: unknown, body: string): DomainEvent['objectId'] {
+  if (typeof objectId === 'string') return objectId.length <= maxObjectIdLength ? objectId : null;
+  if (typeof objectId !== 'number') return null;
+  if (Number.isSafeInteger(objectId)) return objectId;
+  const withTexts = JSON.parse(body, keepNumberText) as { detail: { objectId: string } };
+  return readObjectId(withTexts.detail.objectId, body);
+}
+
+// The third parameter is newer than TypeScript's ES2024: https://tc39.es/proposal-json-parse-with-source/
+const keepNumberText = (_key: string, value: unknown, ...[context]: unknown[]): unknown =>
+  typeof value === 'number' ? (context as { source: string }).source : value;

@@ -152,18 +152,18 @@ export function storageProblem(raw: string): string | null {
 
 /**
  * The size of an item as DynamoDB counts it: names and values in UTF-8, about one byte for two digits of a number, three
- * bytes and one an element for lists and maps (Developer Guide, "DynamoDB item sizes and formats").
+ * bytes and one an element for the lists and maps in it (Developer Guide, "DynamoDB item sizes and formats").
  */
-export function itemBytes(value: unknown): number {
+export const itemBytes = (item: Readonly<Record<string, unknown>>): number =>
+  Object.entries(item).reduce((sum, [name, value]) => sum + Buffer.byteLength(name) + valueBytes(value), 0);
+
+function valueBytes(value: unknown): number {
   if (typeof value === 'string') return Buffer.byteLength(value);
   if (typeof value === 'number') return Math.ceil(String(value).length / 2) + 1;
   if (value instanceof Uint8Array) return value.length;
-  if (Array.isArray(value)) return value.reduce<number>((sum, element) => sum + 1 + itemBytes(element), 3);
+  if (Array.isArray(value)) return value.reduce<number>((sum, element) => sum + 1 + valueBytes(element), 3);
   if (typeof value === 'object' && value !== null) {
-    return Object.entries(value).reduce(
-      (sum, [name, member]) => sum + Buffer.byteLength(name) + 1 + itemBytes(member),
-      3,
-    );
+    return 3 + Object.keys(value).length + itemBytes(value as Record<string, unknown>);
   }
   return 1;
 }

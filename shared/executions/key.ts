@@ -62,7 +62,8 @@ export const encodeExecutionId = (key: ExecutionKey): string =>
 export function decodeExecutionId(id: string): ExecutionKey | null {
   if (!id.startsWith('x_')) return null;
   const text = Buffer.from(id.slice(2), 'base64url').toString('utf8');
-  const match = /^(?<pk>[^#]+#\d+)#(?<sk>\d{4}-[\d:.T-]+Z#.+)$/u.exec(text);
+  // No longer than a handler id, a shard and an event id can be: DynamoDB refuses long keys with an error.
+  const match = /^(?<pk>[^#]{1,64}#\d{1,2})#(?<sk>\d{4}-[\d:.T-]{18}Z#[\x21-\x7e]{1,128})$/u.exec(text);
   const { pk, sk } = match?.groups ?? {};
   return pk === undefined || sk === undefined ? null : { pk, sk };
 }

@@ -44,7 +44,7 @@ export function createExecutionLog({
   async function findRecorded(keys: readonly ExecutionKey[]): Promise<Set<string>> {
     const recorded = new Set<string>();
     await Promise.all(
-      chunk(keys, maxBatchGet).map(async (chunkOfKeys) => {
+      chunk(distinct(keys), maxBatchGet).map(async (chunkOfKeys) => {
         let missing: Record<string, unknown>[] = chunkOfKeys.map(({ pk, sk }) => ({ pk, sk }));
         for (let tries = 0; missing.length > 0; tries++) {
           await backOff(tries, `BatchGetItem left ${missing.length} keys unprocessed`);
@@ -82,6 +82,8 @@ export function createExecutionLog({
         track([record], () => putFirst(record));
         return;
       }
+      // BatchWriteItem takes a key once; two events of a broken upstream may share one.
+      if (successes.some(({ key }) => keyToString(key) === keyToString(record.key))) writeSuccesses();
       successes.push(record);
       if (successes.length >= maxBatchWrite) writeSuccesses();
       else linger ??= setTimeout(writeSuccesses, lingerMs);
@@ -175,6 +177,11 @@ async function backOff(tries: number, problem: string): Promise<void> {
   if (tries >= maxUnprocessedTries) throw new Error(`${problem} after ${tries} tries.`);
   if (tries > 0) await delay(firstBackoffMs * 2 ** (tries - 1));
 }
+
+// BatchGetItem takes a key once.
+const distinct = (keys: readonly ExecutionKey[]): ExecutionKey[] => [
+  ...new Map(keys.map((key) => [keyToString(key), key])).values(),
+];
 
 const chunk = <Element>(elements: readonly Element[], size: number): Element[][] =>
   Array.from({ length: Math.ceil(elements.length / size) }, (_, index) =>

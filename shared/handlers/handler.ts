@@ -40,11 +40,22 @@ const reservedHeaders = new Set([
 ]);
 const credentialHeaders = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
+// They are kept with every execution, beside an event of up to 256 KB, in an item of at most 400 KB. Few
+// servers take more than this in one request anyway.
+const maxHeadersBytes = 16_384;
+
 const Headers = z
   .record(z.string(), z.string())
   .superRefine((headers, context) => {
     const entries = Object.entries(headers);
     if (entries.length > 50) context.addIssue({ code: 'custom', message: 'at most 50 headers' });
+    const bytes = entries.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+    if (bytes > maxHeadersBytes) {
+      context.addIssue({
+        code: 'custom',
+        message: `at most ${maxHeadersBytes} bytes, names and values together`,
+      });
+    }
     const seen = new Set<string>();
     for (const [name, value] of entries) {
       const problem = headerProblem(name, value, seen);

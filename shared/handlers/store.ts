@@ -103,6 +103,8 @@ export function createHandlerStore({
 
   // The revision is raised before and after the write. Before: should this process die right after the
   // write, every reader has a reason to look again. After: a reader that looked in between looks once more.
+  // A write that failed may have been done all the same: its answer was lost, and the SDK's own second try
+  // then found the version changed.
   async function write(change: () => Promise<unknown>): Promise<void> {
     await raiseRevision();
     try {
@@ -112,8 +114,9 @@ export function createHandlerStore({
         throw new ConflictError('version', 'The handler has changed since it was read.', { cause: error });
       }
       throw error;
+    } finally {
+      await raiseRevision();
     }
-    await raiseRevision();
   }
 
   const raiseRevision = () =>

@@ -1,0 +1,80 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Outcome } from '../../../shared/delivery/outcome.ts';
+import { afterAttempt, defaultSchedule } from '../../../shared/executions/retry-decision.ts';
+
+const now = new Date('2026-11-23T10:00:00.000Z');
+const broken: Outcome = {
+  kind: 'failed',
+  retryable: true,
+  statusCode: 503,
+  error: 'http: status 503',
+  response: null,
+};
+const decide = (outcome: Outcome, options: Partial<Parameters<typeof afterAttempt>[1]> = {}) =>
+  afterAttempt(outcome, { attempt: 1, schedule: defaultSchedule, now, random: 0, scale: 1, ...options });
+
+const waitMsOf = (state: ReturnType<typeof decide>) =>
+  state.status === 'waiting' ? Date.parse(state.nextAttemptAt) - now.getTime() : Number.NaN;
+
+describe('the default schedule', () => {
+  it('makes 10 attempts over a little more than 3 days', () => {
+    const waits = Array.from(
+      { length: 9 },
+      (_, index) => waitMsOf(decide(broken, { attempt: index + 1 })) / 1000,
+    );
+    expect(waits).toEqual([5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]);
+    expect(waits.reduce((sum, wait) => sum + wait) / 86_400).toBeCloseTo(3.15, 2);
+    expect(decide(broken, { attempt: 10 })).toEqual({ status: 'failed' });
+  });
+});
+
+describe('afterAttempt', () => {
+  it('ends with a success, whichever attempt it was', () => {
+    const outcome: Outcome = { kind: 'succeeded', statusCode: 200, response: null };
+    for (const attempt of [1, 10, 11]) expect(decide(outcome, { attempt })).toEqual({ status: 'succeeded' });
+  });
+
+  it('waits for another attempt while the schedule has one', () => {
+    expect(decide(broken, { schedule: [60] })).toEqual({
+      status: 'waiting',
+      reason: 'retry',
+      nextAttemptAt: '2026-11-23T10:01:00.000Z',
+    });
+  });
+
+  it('keeps a 503 retryable until the schedule is used up', () => {
+    expect(decide(broken, { schedule: [60, 60], attempt: 2 }).status).toBe('waiting');
+    expect(decide(broken, { schedule: [60, 60], attempt: 3 })).toEqual({ status: 'failed' });
+  });
+
+  it('has one attempt when the schedule is empty', () => {
+    expect(decide(broken, { schedule: [] })).toEqual({ status: 'failed' });
+  });
+
+  it('fails at once what another attempt cannot help', () => {
+    expect(decide({ ...broken, retryable: false, statusCode: 404 })).toEqual({ status: 'failed' });
+  });
+
+  it('never waits shorter than the schedule says, and at most a tenth longer', () => {
+    const anyWait = fc.integer({ min: 0, max: 7 * 86_400 });
+    const anyRandom = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    fc.assert(
+      fc.property(anyWait, anyRandom, (wait, random) => {
+        const waitedMs = waitMsOf(decide(broken, { schedule: [wait], random }));
+        expect(waitedMs).toBeGreaterThanOrEqual(wait * 1000);
+        // Whole milliseconds, rounded up.
+        expect(waitedMs).toBeLessThanOrEqual(wait * 1100 + 1);
+      }),
+    );
+  });
+
+  it('spreads attempts that failed together over that tenth', () => {
+    expect(waitMsOf(decide(broken, { schedule: [100], random: 0.5 }))).toBe(105_000);
+  });
+
+  it('shortens every wait by the scale, jitter too', () => {
+    expect(waitMsOf(decide(broken, { schedule: [100], scale: 0.01 }))).toBe(1000);
+    expect(waitMsOf(decide(broken, { schedule: [100], scale: 0.01, random: 0.5 }))).toBe(1050);
+  });
+});
