@@ -8,6 +8,8 @@ import dynalite from 'dynalite';
 if (parentPort === null) throw new Error('This file runs as a thread only.');
 const { folder } = workerData as { folder: string | null };
 
+// What dynalite does not expect (a full disk, say) it throws, which ends the thread and with it the engine. That
+// is meant: after a failed write LevelDB refuses all others until it is opened again.
 const server = dynalite({
   ...(folder !== null && { path: folder }),
   createTableMs: 0,

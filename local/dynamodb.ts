@@ -22,7 +22,7 @@ export type EmbeddedDynamoDb = {
   /** Resolves when the thread ended although nobody stopped it. What needs the tables cannot go on then. */
   failed: Promise<Error>;
   /** Closes the files and ends the thread, by force after `graceMs`. */
-  stop(graceMs: number): Promise<void>;
+  stop: (graceMs: number) => Promise<void>;
 };
 
 // Both limits or none: with the first alone the thread collects all the time and is half as fast, and without

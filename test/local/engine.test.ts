@@ -89,7 +89,9 @@ describe('startEngine', () => {
       { dispatcher: () => new Promise(() => undefined), api: async () => ({ statusCode: 200 }) },
     );
     await publish(hanging.url, 1);
+    const stoppedAt = performance.now();
     await hanging.stop();
+    expect(performance.now() - stoppedAt).toBeLessThan(5000);
 
     const counts: string[] = [];
     const next = await start(
