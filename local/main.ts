@@ -16,9 +16,6 @@ try {
 } catch (error) {
   exitWith(error);
 }
-const whoMayCall = config.HANDOFF_TOKEN === undefined ? `, token ${engine.token}` : '';
-console.log(`Handoff is ready: ${engine.url}${whoMayCall}`);
-
 // In AWS this would end one environment of one function, not the whole system.
 process.on('unhandledRejection', (reason) =>
   log.error('engine.unhandled-rejection', { error: reason as Error }),
@@ -40,6 +37,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     stopAndExit(0);
   });
 }
+// Last: whoever waits for this line may send a signal right after it.
+const whoMayCall = config.HANDOFF_TOKEN === undefined ? `, token ${engine.token}` : '';
+console.log(`Handoff is ready: ${engine.url}${whoMayCall}`);
+
 const failure = await engine.failed;
 console.error(failure);
 if (!isStopping) stopAndExit(1);
