@@ -8,7 +8,7 @@ const line = (maxLength: number) =>
   z
     .string()
     .max(maxLength, `must have at most ${maxLength} characters`)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must not contain control characters or line breaks')
+    .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*$/u, 'must not contain control characters or line breaks')
     .refine((text) => text.trim() !== '', 'must not be empty');
 
 const EventPattern = z
@@ -88,12 +88,15 @@ const TargetUrl = z
   .describe('https:// (http:// where the deployment allows it)');
 
 function urlProblem(text: string): string | null {
+  // The URL parser takes line breaks out without a word.
+  if (/[\s\p{Cc}]/u.test(text)) return 'must not contain spaces or control characters';
   // `120.0.0.1:5000/api` and `crm.example/hook`, as old configurations have them. `localhost:80` would
   // parse as a URL with the scheme "localhost".
   if (!/^[a-z][a-z0-9+.-]*:\/\//iu.test(text)) {
     if (/^[a-z]+:(?!\d)/iu.test(text)) return 'must begin with https:// or http://';
-    return URL.canParse(`http://${text}`)
-      ? `has no scheme; did you mean "http://${text}"? Plain HTTP needs the setting allowHttp (HANDOFF_ALLOW_HTTP=true on one machine)`
+    const proposal = `http:${text.startsWith('//') ? '' : '//'}${text}`;
+    return /^http:\/\/[^/]/u.test(proposal) && URL.canParse(proposal)
+      ? `has no scheme; did you mean "${proposal}"? Plain HTTP needs the setting allowHttp (HANDOFF_ALLOW_HTTP=true on one machine)`
       : 'is not a URL';
   }
   if (!URL.canParse(text)) return 'is not a URL';

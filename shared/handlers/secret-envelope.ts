@@ -23,9 +23,13 @@ export function sealSecret(dataKey: Buffer, handlerId: string, secret: string): 
  * another key, for another handler, or was changed.
  */
 export function openSecret(dataKey: Buffer, handlerId: string, sealed: string): string {
-  const bytes = Buffer.from(sealed.slice(version.length + 1), 'base64url');
   try {
-    const decipher = createDecipheriv('aes-256-gcm', dataKey, bytes.subarray(0, ivBytes))
+    if (!sealed.startsWith(`${version}.`)) throw new Error('Not an envelope of this version.');
+    const bytes = Buffer.from(sealed.slice(version.length + 1), 'base64url');
+    // Without its length Node takes a tag that was cut down to four bytes.
+    const decipher = createDecipheriv('aes-256-gcm', dataKey, bytes.subarray(0, ivBytes), {
+      authTagLength: tagBytes,
+    })
       .setAAD(context(handlerId))
       .setAuthTag(bytes.subarray(ivBytes, ivBytes + tagBytes));
     const plaintext = [decipher.update(bytes.subarray(ivBytes + tagBytes)), decipher.final()];

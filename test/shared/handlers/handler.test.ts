@@ -1,0 +1,328 @@
+import { describe, expect, it } from 'vitest';
+import { HandlerInput } from '../../../shared/handlers/handler.ts';
+
+const target = { type: 'http', url: 'https://crm.example/hook' };
+const minimal = { name: 'CRM sync', events: ['client.create'], target };
+
+/** What is wrong with a handler, as `path: message`. JSON, because that is how handlers come. */
+function problemsOf(changes: object): string[] {
+  const json = JSON.stringify({ ...minimal, ...changes });
+  const { error } = HandlerInput.safeParse(JSON.parse(json));
+  return (error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`);
+}
+const targetProblemsOf = (changes: object) => problemsOf({ target: { ...target, ...changes } });
+const urlProblemsOf = (url: string) => targetProblemsOf({ url });
+
+describe('HandlerInput', () => {
+  it('needs no more than name, events and target, and fills in the rest', () => {
+    expect(HandlerInput.parse(minimal)).toEqual({
+      name: 'CRM sync',
+      description: '',
+      events: ['client.create'],
+      filter: null,
+      transform: null,
+      target: {
+        type: 'http',
+        url: 'https://crm.example/hook',
+        method: 'POST',
+        headers: {},
+        auth: null,
+        format: 'standard',
+        timeoutMs: 10_000,
+      },
+      status: 'enabled',
+      priority: 100,
+      onFailure: 'continue',
+      retry: { schedule: 'default' },
+      rateLimit: null,
+    });
+  });
+
+  it('names each required field that is missing', () => {
+    const { error } = HandlerInput.safeParse({});
+    expect(error?.issues.map(({ path }) => path.join('.'))).toEqual(['name', 'events', 'target']);
+  });
+
+  it.each([
+    ['', 'must not be empty'],
+    ['   ', 'must not be empty'],
+  ])('refuses the name "%s"', (name, message) => {
+    expect(problemsOf({ name })).toEqual([`name: ${message}`]);
+  });
+
+  it('takes a name of 200 characters and refuses one of 300', () => {
+    expect(problemsOf({ name: 'x'.repeat(200) })).toEqual([]);
+    expect(problemsOf({ name: 'x'.repeat(300) })).toEqual(['name: must have at most 200 characters']);
+  });
+
+  it.each(['a\nb', 'a\r\nb', 'a\u0000b', 'a\u0085b', 'a\u2028b', 'a\u2029b', 'a\ud800b'])(
+    'refuses a name that is not one line of text: %j',
+    (name) => {
+      expect(problemsOf({ name })).toEqual(['name: must not contain control characters or line breaks']);
+    },
+  );
+
+  it('takes a name in any script', () => {
+    expect(problemsOf({ name: '顧客同期 – Größe 👋' })).toEqual([]);
+  });
+
+  it('takes a description of several lines and refuses one of 20 kB', () => {
+    expect(problemsOf({ description: 'one\ntwo' })).toEqual([]);
+    expect(problemsOf({ description: 'x'.repeat(20_000) })).toEqual([
+      'description: must have at most 10000 characters',
+    ]);
+  });
+
+  it.each([0, -1, 1.5, 1001, '5', null])('refuses the priority %j', (priority) => {
+    expect(problemsOf({ priority })).toHaveLength(1);
+    expect(problemsOf({ priority })[0]).toMatch(/^priority: /u);
+  });
+
+  it('takes the priorities 1 and 1000', () => {
+    expect(problemsOf({ priority: 1 })).toEqual([]);
+    expect(problemsOf({ priority: 1000 })).toEqual([]);
+  });
+
+  it('names a field that does not exist, at any depth', () => {
+    expect(problemsOf({ colour: 'red' })).toEqual([': Unrecognized key: "colour"']);
+    expect(targetProblemsOf({ verb: 'GET' })).toEqual(['target: Unrecognized key: "verb"']);
+    expect(problemsOf({ retry: { times: 3 } })).toEqual(['retry: Unrecognized key: "times"']);
+  });
+
+  it.each(['deleted', 'ENABLED', null])('refuses the status %j', (status) => {
+    expect(problemsOf({ status })).toHaveLength(1);
+  });
+});
+
+describe('events of a handler', () => {
+  it('refuses an empty list', () => {
+    expect(problemsOf({ events: [] })).toEqual(['events: name at least one event type']);
+  });
+
+  it('takes exact names, prefixes and everything', () => {
+    expect(
+      problemsOf({ events: ['client.create', 'client.*', 'crm.contact_merged', 'handoff.*', '*'] }),
+    ).toEqual([]);
+  });
+
+  it('says which one cannot be, and suggests the nearest', () => {
+    expect(problemsOf({ events: ['client.create', 'client.craete'] })).toEqual([
+      'events.1: there is no event type "client.craete"; did you mean "client.create"?',
+    ]);
+  });
+
+  it('refuses events before the fact', () => {
+    expect(problemsOf({ events: ['before.client.create'] })).toEqual([
+      'events.0: handlers only run after the fact, there are no "before" events',
+    ]);
+  });
+
+  it('refuses a name that stands there twice', () => {
+    expect(problemsOf({ events: ['client.create', 'client.create'] })).toEqual([
+      'events: an event type stands there twice',
+    ]);
+  });
+
+  it('takes 100 names and refuses more', () => {
+    const names = (count: number) => Array.from({ length: count }, (_, index) => `crm.event_${index}`);
+    expect(problemsOf({ events: names(100) })).toEqual([]);
+    expect(problemsOf({ events: names(101) })).toEqual(['events: at most 100 event types']);
+  });
+});
+
+describe('the URL of a target', () => {
+  it.each([
+    'https://crm.example/hook?a=b',
+    'http://127.0.0.1:5000/api',
+    'HTTPS://CRM.example',
+    'https://[::1]:8443/',
+    'https://crm.example/größe',
+  ])('takes %s', (url) => {
+    expect(urlProblemsOf(url)).toEqual([]);
+  });
+
+  it.each([
+    ['120.0.0.1:5000/api', 'http://120.0.0.1:5000/api'],
+    ['localhost:8080/hook', 'http://localhost:8080/hook'],
+    ['crm.example/hook', 'http://crm.example/hook'],
+    ['//crm.example/hook', 'http://crm.example/hook'],
+  ])('proposes a URL for %s and names the setting that it needs', (url, proposal) => {
+    expect(urlProblemsOf(url)).toEqual([
+      `target.url: has no scheme; did you mean "${proposal}"? Plain HTTP needs the setting allowHttp (HANDOFF_ALLOW_HTTP=true on one machine)`,
+    ]);
+  });
+
+  it.each([
+    'ftp://crm.example/hook',
+    'file:///etc/passwd',
+    'mailto:a@crm.example',
+    'javascript:alert(1)',
+    'ws://crm.example',
+  ])('refuses the scheme of %s', (url) => {
+    expect(urlProblemsOf(url)).toEqual(['target.url: must begin with https:// or http://']);
+  });
+
+  it.each(['', '/', '/hook', '///hook', 'https://', 'http://:80', 'https://crm.example:99999', '%%%'])(
+    'refuses what is no URL: "%s"',
+    (url) => {
+      expect(urlProblemsOf(url)).toEqual(['target.url: is not a URL']);
+    },
+  );
+
+  it.each([
+    'https://crm.exa\nmple/hook',
+    'https://crm.example/hook\r\n',
+    'https://crm.example/\thook',
+    ' https://crm.example',
+    'not a url',
+    ' ',
+  ])('refuses spaces and control characters: %j', (url) => {
+    expect(urlProblemsOf(url)).toEqual(['target.url: must not contain spaces or control characters']);
+  });
+
+  it('refuses credentials and fragments', () => {
+    expect(urlProblemsOf('https://user:pass@crm.example')).toEqual([
+      'target.url: must not contain a user name or password',
+    ]);
+    expect(urlProblemsOf('https://user@crm.example')).toHaveLength(1);
+    expect(urlProblemsOf('https://crm.example/#a')).toEqual(['target.url: must not contain a fragment (#)']);
+  });
+
+  it('refuses more than 2048 characters', () => {
+    expect(urlProblemsOf(`https://crm.example/${'a'.repeat(2028)}`)).toEqual([]);
+    expect(urlProblemsOf(`https://crm.example/${'a'.repeat(2029)}`)).toEqual([
+      'target.url: must have at most 2048 characters',
+    ]);
+  });
+});
+
+describe('the headers of a target', () => {
+  const headerProblemsOf = (headers: object) => targetProblemsOf({ headers });
+
+  it('takes ordinary ones', () => {
+    expect(headerProblemsOf({ 'X-Tenant': 'acme', accept: '*/*', empty: '', tab: 'a\tb' })).toEqual([]);
+  });
+
+  it.each(['a\r\nx-evil: 1', 'a\nb', 'a\rb', 'a\u0000b', 'größe', '\u007f'])(
+    'refuses the value %j',
+    (value) => {
+      expect(headerProblemsOf({ 'x-tenant': value })).toEqual([
+        'target.headers.x-tenant: must be printable ASCII without line breaks',
+      ]);
+    },
+  );
+
+  it.each(['a b', 'a:b', 'a\r\nb', '', 'größe', 'x'.repeat(257)])('refuses the name %j', (name) => {
+    expect(headerProblemsOf({ [name]: 'v' })).toEqual([`target.headers.${name}: is not a header name`]);
+  });
+
+  it.each(['Authorization', 'cookie', 'PROXY-AUTHORIZATION'])('refuses %s, which is a credential', (name) => {
+    expect(headerProblemsOf({ [name]: 'v' })).toEqual([
+      `target.headers.${name}: is a credential; those belong into target.auth, which is not available yet`,
+    ]);
+  });
+
+  it.each([
+    'Host',
+    'Content-Length',
+    'content-type',
+    'Transfer-Encoding',
+    'Connection',
+    'webhook-id',
+    'Webhook-Signature',
+    'user-agent',
+    'traceparent',
+  ])('refuses %s, which Handoff sets itself', (name) => {
+    expect(headerProblemsOf({ [name]: 'v' })).toEqual([`target.headers.${name}: is set by Handoff itself`]);
+  });
+
+  it('refuses a name that stands there twice in another spelling', () => {
+    expect(headerProblemsOf({ 'X-Tenant': 'a', 'x-tenant': 'b' })).toEqual([
+      'target.headers.x-tenant: stands there twice',
+    ]);
+  });
+
+  it('takes 50 and refuses more', () => {
+    const headers = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-${index}`, 'v']));
+    expect(headerProblemsOf(headers(50))).toEqual([]);
+    expect(headerProblemsOf(headers(51))).toEqual(['target.headers: at most 50 headers']);
+  });
+
+  it('takes a value of 4096 characters and refuses a longer one', () => {
+    expect(headerProblemsOf({ a: 'v'.repeat(4096) })).toEqual([]);
+    expect(headerProblemsOf({ a: 'v'.repeat(4097) })).toEqual([
+      'target.headers.a: must have at most 4096 characters',
+    ]);
+  });
+
+  it('takes 16 KB of names and values together and refuses more', () => {
+    const headers = { a: 'v'.repeat(4095), b: 'v'.repeat(4095), c: 'v'.repeat(4095), d: 'v'.repeat(4095) };
+    expect(headerProblemsOf(headers)).toEqual([]);
+    expect(headerProblemsOf({ ...headers, e: '' })).toEqual([
+      'target.headers: at most 16384 bytes, names and values together',
+    ]);
+  });
+
+  it.each([1, null, ['a'], {}])('refuses the value %j, which is no text', (value) => {
+    expect(headerProblemsOf({ a: value })).toHaveLength(1);
+  });
+});
+
+describe('keys that could change an object itself', () => {
+  const parse = (json: string) => HandlerInput.safeParse(JSON.parse(json));
+  const json = JSON.stringify(minimal);
+
+  it.each(['__proto__', 'constructor', 'prototype'])('refuses "%s" as a field', (key) => {
+    for (const value of ['{"priority":1}', '"x"', 'null']) {
+      expect(parse(json.replace('{', `{"${key}":${value},`)).success).toBe(false);
+      expect(parse(json.replace('"target":{', `"target":{"${key}":${value},`)).success).toBe(false);
+    }
+  });
+
+  it('never makes a header named __proto__ anything but nothing', () => {
+    const parsed = parse(json.replace('"target":{', '"target":{"headers":{"__proto__":"x"},'));
+    const { headers } = parsed.data?.target ?? {};
+    expect(headers).toEqual({});
+    expect(Object.getPrototypeOf(headers)).toBe(Object.prototype);
+  });
+
+  it('leaves every other object as it was', () => {
+    parse(json.replace('{', '{"__proto__":{"polluted":true},'));
+    expect({}).not.toHaveProperty('polluted');
+  });
+});
+
+describe('what is not available yet', () => {
+  const message = 'not available yet: leave it out';
+  it.each([
+    ['filter', { filter: { source: ['billing'] } }],
+    ['transform', { transform: 'detail.data.name' }],
+    ['onFailure', { onFailure: 'halt' }],
+    ['rateLimit', { rateLimit: { perSecond: 5 } }],
+    ['retry.schedule', { retry: { schedule: 'none' } }],
+    ['retry.schedule', { retry: { schedule: [5, 60] } }],
+    ['target.auth', { target: { ...target, auth: { type: 'bearer', token: 't' } } }],
+    ['target.format', { target: { ...target, format: 'cloudevents' } }],
+  ])('refuses %s with any value but its default', (field, changes) => {
+    expect(problemsOf(changes)).toEqual([`${field}: ${message}`]);
+  });
+
+  it('refuses script targets in a sentence', () => {
+    expect(problemsOf({ target: { type: 'script', script: 'mail' } })).toEqual([
+      'target.type: script targets are not available yet',
+    ]);
+  });
+
+  it.each([{ type: 'queue' }, {}, 'https://crm.example', null, []])('refuses the target %j', (other) => {
+    expect(problemsOf({ target: other }).length).toBeGreaterThan(0);
+  });
+
+  it.each([0, 99, 30_001, 100.5, '5000'])('refuses the timeout %j', (timeoutMs) => {
+    expect(targetProblemsOf({ timeoutMs })).toHaveLength(1);
+  });
+
+  it.each(['GET', 'DELETE', 'post'])('refuses the method %s', (method) => {
+    expect(targetProblemsOf({ method })).toHaveLength(1);
+  });
+});
