@@ -3,9 +3,13 @@ import { defineConfig } from 'vitest/config';
 // `extends: true` hands the settings at the root on to both projects.
 const shared = { extends: true } as const;
 
+// The file that .ci/run counts the tests in.
+const resultsFile = process.env['HANDOFF_TEST_RESULTS'];
+
 export default defineConfig({
   test: {
     pool: 'threads',
+    reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
     unstubEnvs: true,
     restoreMocks: true,
     coverage: {

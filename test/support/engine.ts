@@ -75,9 +75,10 @@ export async function startEngineProcess(
 }
 
 /** An upstream's client: the plain AWS SDK, with nothing of ours but the endpoint. */
-export const upstreamClient = (endpoint: string): EventBridgeClient =>
+export const upstreamClient = (endpoint: string, { maxAttempts = 3 } = {}): EventBridgeClient =>
   new EventBridgeClient({
     endpoint,
+    maxAttempts,
     region: 'us-east-1',
     credentials: { accessKeyId: 'upstream', secretAccessKey: 'upstream' },
   });

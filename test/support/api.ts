@@ -1,0 +1,22 @@
+import { engineToken } from './engine.ts';
+
+/** The management API as a client sees it. Rejects with what it answered when that is no 2xx. */
+export function apiOf(url: string, token = engineToken) {
+  async function call<Answer>(method: string, path: string, body?: object): Promise<Answer> {
+    const response = await fetch(url + path, {
+      method,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+    return (response.status === 204 ? undefined : await response.json()) as Answer;
+  }
+  return {
+    get: <Answer>(path: string) => call<Answer>('GET', path),
+    post: <Answer>(path: string, body: object = {}) => call<Answer>('POST', path, body),
+    patch: <Answer>(path: string, body: object) => call<Answer>('PATCH', path, body),
+    delete: (path: string) => call<undefined>('DELETE', path),
+  };
+}
+
+export type Api = ReturnType<typeof apiOf>;

@@ -1,0 +1,41 @@
+/**
+ * Loaded into the engine before its own code (`--import`). Numbers the remote steps of the process as they happen: every
+ * SDK send, every HTTP dispatch, every acknowledgement. Kills the process before or after the one that CRASH_AT
+ * names (`7:before`), and tells of each acknowledgement on the standard output.
+ */
+import { subscribe } from 'node:diagnostics_channel';
+import { writeSync } from 'node:fs';
+
+const [crashStep, crashPhase] = (process.env['CRASH_AT'] ?? ':').split(':');
+const numbers = new WeakMap<object, number>();
+let count = 0;
+
+function before(step: object): void {
+  count += 1;
+  numbers.set(step, count);
+  crashIf(count, 'before');
+}
+
+function after(step: object): void {
+  const number = numbers.get(step);
+  if (number !== undefined) crashIf(number, 'after');
+}
+
+function crashIf(number: number, phase: string): void {
+  if (String(number) === crashStep && phase === crashPhase) process.kill(process.pid, 'SIGKILL');
+}
+
+const on = <Message>(channel: string, listener: (message: Message) => void): void =>
+  subscribe(channel, (message) => listener(message as Message));
+
+// The AWS SDK goes through node:http. The engine's own server does not use these channels.
+on<{ request: object }>('http.client.request.start', ({ request }) => before(request));
+on<{ request: object }>('http.client.response.finish', ({ request }) => after(request));
+// Deliveries go through undici.
+on<{ request: object }>('undici:request:create', ({ request }) => before(request));
+on<{ request: object }>('undici:request:headers', ({ request }) => after(request));
+on<{ receiptHandles: string[] }>('tracing:handoff.queue.acknowledge:start', before);
+on<{ receiptHandles: string[] }>('tracing:handoff.queue.acknowledge:end', (acknowledged) => {
+  after(acknowledged);
+  writeSync(1, `acknowledged ${acknowledged.receiptHandles.length}\n`);
+});
