@@ -1,9 +1,11 @@
-import type { MiddlewareHandler } from 'hono';
+import type { HonoRequest, MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { InvalidInputError, type FieldError } from '../../shared/errors.ts';
 
 const maxBodyBytes = 256 * 1024;
 const maxEventBodyBytes = 1024 * 1024;
+// What is nested more deeply was made to exhaust a stack: this one, or that of whoever reads the event.
+const maxDepth = 100;
 
 /** Refuses a body that is too large, is no JSON, or has keys that would reach an object's prototype. */
 export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
@@ -13,11 +15,14 @@ export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
     throw new HTTPException(413, { message: `The body has more than ${maxBytes} bytes.` });
   }
   if (text !== '') {
-    if (!/^application\/([\w.-]+\+)?json\b/iu.test(req.header('content-type') ?? '')) {
+    const [mediaType = ''] = (req.header('content-type') ?? '').split(';');
+    if (!/^application\/([\w.-]+\+)?json$/iu.test(mediaType.trim())) {
       throw new InvalidInputError([{ field: 'content-type', message: 'must be application/json' }]);
     }
-    const forbidden = prototypeKeys(parse(text));
+    const forbidden = forbiddenKeys(parse(text));
     if (forbidden.length > 0) throw new InvalidInputError(forbidden);
+  } else if (needsBody(req)) {
+    throw new InvalidInputError([{ field: 'body', message: 'is empty' }]);
   }
   await next();
 };
@@ -35,12 +40,21 @@ function parse(text: string): unknown {
   }
 }
 
-// `JSON.parse` makes an own key of it; the next one to copy it with an assignment sets a prototype.
-function prototypeKeys(value: unknown, path: readonly string[] = []): FieldError[] {
+// Without its type an empty body would count as {}, and a patch with it as done.
+const needsBody = ({ method, path }: HonoRequest): boolean =>
+  ['PUT', 'PATCH'].includes(method) || (method === 'POST' && /^\/v1\/[^/]+$/u.test(path));
+
+// `JSON.parse` makes an own key of `__proto__`; the next one to copy it with an assignment sets a prototype.
+// The others reach one through it. As data they are words like any other, as names of headers they are no accident.
+function forbiddenKeys(value: unknown, path: readonly string[] = []): FieldError[] {
   if (typeof value !== 'object' || value === null) return [];
+  if (path.length >= maxDepth) {
+    return [{ field: path[0] ?? 'body', message: `is nested more than ${maxDepth} levels deep` }];
+  }
+  const isHeaders = path.at(-1) === 'headers' && path.length === 2;
   return Object.entries(value).flatMap(([key, member]) =>
-    key === '__proto__'
+    key === '__proto__' || (isHeaders && ['constructor', 'prototype'].includes(key))
       ? [{ field: [...path, key].join('.'), message: 'is not allowed as a key' }]
-      : prototypeKeys(member, [...path, key]),
+      : forbiddenKeys(member, [...path, key]),
   );
 }

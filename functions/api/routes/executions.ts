@@ -7,7 +7,10 @@ import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 import { sentRequest } from './sent-request.ts';
 
-const Time = z.iso.datetime({ offset: true }).transform((time) => new Date(time).toISOString());
+const Time = z.iso
+  .datetime({ offset: true })
+  .transform((time) => new Date(time).toISOString())
+  .refine((time) => /^\d{4}-/u.test(time), 'must be in the years 0 to 9999');
 
 const list = createRoute({
   method: 'get',
@@ -15,13 +18,15 @@ const list = createRoute({
   summary: 'Executions, newest first',
   request: {
     query: z.strictObject({
-      handlerId: z.string().optional(),
-      event: z.string().optional().describe('The event type'),
+      handlerId: z.string().max(64).optional(),
+      event: z.string().max(128).optional().describe('The event type'),
       status: ExecutionStatus.optional(),
-      eventId: z.string().optional(),
+      eventId: z.string().max(128).optional(),
       from: Time.optional().describe('Event time, this one included'),
       to: Time.optional().describe('Event time, this one included'),
       ...pageQuery,
+      // Ends in a key of the table, which holds at most 1 KB.
+      cursor: pageQuery.cursor.unwrap().max(1024).optional(),
     }),
   },
   responses: {
@@ -51,7 +56,7 @@ const read = createRoute({
   request: { params: z.object({ id: z.string().max(1024) }) },
   responses: {
     200: { description: 'The execution', content: { 'application/json': { schema: ExecutionDetail } } },
-    ...problems(404),
+    ...problems(400, 404),
   },
 });
 

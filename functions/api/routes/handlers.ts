@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { newSigningSecret } from '../../../shared/delivery/signature.ts';
-import { ConflictError, InvalidInputError } from '../../../shared/errors.ts';
+import { ConflictError, InvalidInputError, type FieldError } from '../../../shared/errors.ts';
 import { Handler, HandlerInput, HandlerStatus } from '../../../shared/handlers/handler.ts';
 import { patternsFor } from '../../../shared/handlers/registry.ts';
 import { sealSecret } from '../../../shared/handlers/secret-envelope.ts';
+import type { StoredHandler } from '../../../shared/handlers/store.ts';
 import { toFieldErrors } from '../field-errors.ts';
 import { mergePatch } from '../merge-patch.ts';
 import { pageOf, pageQuery } from '../page.ts';
@@ -76,7 +77,7 @@ const read = createRoute({
   request: id,
   responses: {
     200: { ...handlerAnswer, ...json(Handler.extend({ health: HandlerHealth })) },
-    ...problems(404),
+    ...problems(400, 404),
   },
 });
 
@@ -101,7 +102,7 @@ const remove = createRoute({
   path: '/v1/handlers/{id}',
   summary: 'Delete a handler; its executions stay readable until they expire',
   request: { ...id, ...ifMatch },
-  responses: { 204: { description: 'It is gone' }, ...problems(404, 412) },
+  responses: { 204: { description: 'It is gone' }, ...problems(400, 404, 412) },
 });
 
 const toggle = (verb: 'enable' | 'disable') =>
@@ -110,7 +111,7 @@ const toggle = (verb: 'enable' | 'disable') =>
     path: `/v1/handlers/{id}/${verb}` as const,
     summary: verb === 'enable' ? 'Let a handler run' : 'Stop a handler; what it misses is held',
     request: id,
-    responses: { 200: handlerAnswer, ...problems(404, 409) },
+    responses: { 200: handlerAnswer, ...problems(400, 404, 409) },
   });
 
 export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
@@ -176,6 +177,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
       ...input
     } = context.req.valid('json');
     const wanted = context.req.valid('header')['if-match'];
+    checkTarget(input, services);
     const handler = await change(context.req.valid('param').id, wanted, () => input);
     return context.json(handler, 200, { etag: etagOf(handler) });
   });
@@ -183,16 +185,19 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(patch, async (context) => {
     const changes = context.req.valid('json');
     const wanted = context.req.valid('header')['if-match'];
-    const handler = await change(context.req.valid('param').id, wanted, (current) =>
-      applyPatch(current, changes),
-    );
+    const handler = await change(context.req.valid('param').id, wanted, (current) => {
+      const input = applyPatch(current, changes);
+      checkTarget(input, services);
+      return input;
+    });
     return context.json(handler, 200, { etag: etagOf(handler) });
   });
 
   app.openapi(remove, async (context) => {
-    const { handler } = await handlers.get(context.req.valid('param').id);
-    requireVersion(handler, context.req.valid('header')['if-match']);
-    await handlers.remove(handler.id, handler.version);
+    const wanted = context.req.valid('header')['if-match'];
+    await writeOver(context.req.valid('param').id, wanted, ({ handler }) =>
+      handlers.remove(handler.id, handler.version),
+    );
     return context.body(null, 204);
   });
 
@@ -217,30 +222,38 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
       return { ...inputOf(current), status };
     });
 
-  /** Reads a handler, applies an edit and stores it, against the version that was read. */
-  async function change(
+  /** Applies an edit to a handler, and raises its version. */
+  const change = (
     handlerId: string,
     wantedVersion: string | undefined,
     edit: (current: Handler) => HandlerInput,
-  ): Promise<Handler> {
-    for (let tries = 1; ; tries++) {
-      const { handler: current, sealedSecrets } = await handlers.get(handlerId);
-      requireVersion(current, wantedVersion);
-      const input = edit(current);
-      checkTarget(input, services);
+  ): Promise<Handler> =>
+    writeOver(handlerId, wantedVersion, async ({ handler: current, sealedSecrets }) => {
       const handler: Handler = {
-        ...input,
+        ...edit(current),
         id: current.id,
         version: current.version + 1,
         createdAt: current.createdAt,
         updatedAt: now().toISOString(),
       };
+      await handlers.replace({ handler, sealedSecrets }, current.version);
+      return handler;
+    });
+
+  /** Reads a handler and writes against the version that was read; again, if another write came between. */
+  async function writeOver<Result>(
+    handlerId: string,
+    wantedVersion: string | undefined,
+    write: (stored: StoredHandler) => Promise<Result>,
+  ): Promise<Result> {
+    for (let tries = 1; ; tries++) {
+      const stored = await handlers.get(handlerId);
+      requireVersion(stored.handler, wantedVersion);
       try {
-        await handlers.replace({ handler, sealedSecrets }, current.version);
-        return handler;
+        return await write(stored);
       } catch (error) {
-        const again = error instanceof ConflictError && wantedVersion === undefined && tries < maxTries;
-        if (!again) throw error;
+        const isOvertaken = error instanceof ConflictError && error.reason === 'version';
+        if (!isOvertaken || wantedVersion !== undefined || tries >= maxTries) throw error;
       }
     }
   }
@@ -255,12 +268,23 @@ function applyPatch(current: Handler, changes: Record<string, unknown>): Handler
   const input = inputOf(current);
   const targetType = (changes['target'] as { type?: unknown } | null | undefined)?.type;
   const isOtherTarget = targetType !== undefined && targetType !== current.target.type;
+  const unknown = [
+    ...unknownRemovals(changes, HandlerInput.shape),
+    ...(isOtherTarget ? [] : unknownRemovals(changes['target'], current.target, 'target.')),
+  ];
+  if (unknown.length > 0) throw new InvalidInputError(unknown);
   const parsed = HandlerInput.safeParse(
     mergePatch(isOtherTarget ? { ...input, target: {} } : input, changes),
   );
   if (!parsed.success) throw new InvalidInputError(parsed.error.issues.flatMap(toFieldErrors));
   return parsed.data;
 }
+
+// What a patch removes is gone before the schema could say that there is no such field.
+const unknownRemovals = (changes: unknown, known: object, prefix = ''): FieldError[] =>
+  Object.entries(changes ?? {})
+    .filter(([key, value]) => value === null && !Object.hasOwn(known, key))
+    .map(([key]) => ({ field: `${prefix}${key}`, message: 'is not a known field' }));
 
 /** Refuses a target that this deployment may not call, as far as the URL alone tells. */
 function checkTarget({ target }: HandlerInput, { allowHttp, guard }: Services): void {

@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto';
+import { expect } from 'vitest';
+import { ApiEnv } from '../../../functions/api/env.ts';
+import type { Problem } from '../../../functions/api/problem.ts';
+import { createRouter } from '../../../functions/api/router.ts';
+import { buildServices } from '../../../functions/api/services.ts';
+import { parseEnv } from '../../../shared/env.ts';
+import { startReceiver } from '../../support/http-server.ts';
+import { startEnvironment, type Environment } from '../environment.ts';
+
+// oxlint-disable-next-line typescript/no-explicit-any -- what comes over the wire; each test says what it must be
+export type Body = any;
+export type Answer = { status: number; headers: Headers; body: Body };
+
+export type PutEventsEntry = Record<'EventBusName' | 'Source' | 'DetailType' | 'Detail', string> & {
+  Time: number;
+};
+
+/** The API on real parts: what the function's own `buildServices` makes of an environment, and a bus. */
+export async function startApi(around?: Environment) {
+  const environment = around ?? (await startEnvironment());
+  let published: PutEventsEntry[] = [];
+  const bus = await startReceiver(({ body }, response) => {
+    const { Entries } = JSON.parse(body) as { Entries: PutEventsEntry[] };
+    published.push(...Entries);
+    const taken = Entries.map(({ DetailType }) =>
+      DetailType === 'bus.full'
+        ? { ErrorCode: 'ThrottlingException', ErrorMessage: 'inner words' }
+        : { EventId: randomUUID() },
+    );
+    const FailedEntryCount = taken.filter((entry) => 'ErrorCode' in entry).length;
+    response
+      .writeHead(200, { 'content-type': 'application/x-amz-json-1.1' })
+      .end(JSON.stringify({ FailedEntryCount, Entries: taken }));
+  });
+  process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] = bus.url;
+  const variables = { ...environment.variables, EVENT_BUS: 'handoff' };
+
+  const open = (settings: Record<string, string> = {}) =>
+    createRouter(buildServices(parseEnv(ApiEnv, { ...variables, ...settings })));
+  const router = open();
+
+  /** A request with a JSON body, or with a body and headers as they are given. */
+  async function request(
+    method: string,
+    path: string,
+    body?: unknown,
+    { headers = {}, app = router }: { headers?: Record<string, string>; app?: typeof router } = {},
+  ): Promise<Answer> {
+    const response = await app.request(path, {
+      method,
+      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: text === '' ? null : JSON.parse(text),
+    };
+  }
+
+  /** Creates a handler and gives it as the API answered, without its secret. */
+  async function create(input: Record<string, unknown> = {}, app = router): Promise<Body> {
+    const { status, body } = await request('POST', '/v1/handlers', { ...aHandlerInput(), ...input }, { app });
+    if (status !== 201) throw new Error(`The handler was not created: ${JSON.stringify(body)}`);
+    const { secret: _, ...handler } = body as Record<string, unknown>;
+    return handler;
+  }
+
+  return {
+    ...environment,
+    variables,
+    router,
+    open,
+    request,
+    create,
+    published: () => published,
+    /** After each test. */
+    async clear() {
+      published = [];
+      await environment.clear();
+    },
+    async [Symbol.asyncDispose]() {
+      await bus.close();
+      if (around === undefined) await environment[Symbol.asyncDispose]();
+    },
+  };
+}
+
+export type Api = Awaited<ReturnType<typeof startApi>>;
+
+/** The least that POST /v1/handlers needs. */
+export const aHandlerInput = () => ({
+  name: 'CRM sync',
+  events: ['client.create'],
+  target: { type: 'http', url: 'https://crm.example/hook' },
+});
+
+/** Checks that an answer is a problem (RFC 9457), and gives the fields it names. */
+export function fieldsOf(answer: Answer, status: number): string[] {
+  const problem = answer.body as Problem;
+  expect(answer.headers.get('content-type')).toBe('application/problem+json');
+  expect(problem).toEqual({
+    type: 'about:blank',
+    title: expect.stringMatching(/./u) as string,
+    status,
+    detail: expect.stringMatching(/./u) as string,
+    ...(problem.errors !== undefined && { errors: expect.any(Array) as unknown[] }),
+  });
+  expect(answer.status).toBe(status);
+  // A 400 always says what is wrong.
+  if (status === 400) expect(problem.errors?.length).toBeGreaterThan(0);
+  for (const error of problem.errors ?? []) {
+    expect(error).toEqual({
+      field: expect.stringMatching(/./u) as string,
+      message: expect.stringMatching(/./u) as string,
+    });
+  }
+  return (problem.errors ?? []).map(({ field }) => field);
+}
+
+/** What the answer says about one field. */
+export const messageOf = (answer: Answer, field: string): string | undefined =>
+  (answer.body as Problem).errors?.find((error) => error.field === field)?.message;

@@ -1,0 +1,72 @@
+import type { LambdaEvent } from 'hono/aws-lambda';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { aHandlerInput, startApi, type Api, type Body } from './api.ts';
+
+let api: Api;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(() => api[Symbol.asyncDispose]());
+
+/** What API Gateway hands over (payload format 2.0). */
+function anApiEvent(
+  method: string,
+  rawPath: string,
+  { query = '', body }: { query?: string; body?: Body } = {},
+) {
+  return {
+    version: '2.0',
+    routeKey: '$default',
+    rawPath,
+    rawQueryString: query,
+    headers: { host: 'api.example', 'content-type': 'application/json', 'x-forwarded-proto': 'https' },
+    isBase64Encoded: body !== undefined,
+    ...(body !== undefined && { body: Buffer.from(JSON.stringify(body)).toString('base64') }),
+    requestContext: {
+      accountId: '000000000000',
+      apiId: 'api',
+      domainName: 'api.example',
+      domainPrefix: 'api',
+      http: { method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: '192.0.2.1', userAgent: 'test' },
+      requestId: 'r-1',
+      routeKey: '$default',
+      stage: '$default',
+      time: '23/Nov/2026:10:00:00 +0000',
+      timeEpoch: 1795428000000,
+    },
+  } as unknown as LambdaEvent;
+}
+
+describe('handler', () => {
+  it('answers API Gateway: a handler is created, listed and deleted', async () => {
+    for (const [name, value] of Object.entries(api.variables)) vi.stubEnv(name, value);
+    vi.resetModules();
+    const { handler } = await import('../../../functions/api/lambda.ts');
+
+    const created = await handler(
+      anApiEvent('POST', '/v1/handlers', { body: { ...aHandlerInput(), name: 'Ünïcode' } }),
+    );
+    expect(created).toMatchObject({
+      statusCode: 201,
+      headers: { 'content-type': 'application/json', etag: '"1"' },
+      isBase64Encoded: false,
+    });
+    const { id, secret }: Body = JSON.parse(created.body ?? '');
+    expect(secret).toMatch(/^whsec_/u);
+
+    const listed = await handler(anApiEvent('GET', '/v1/handlers', { query: 'q=%C3%BCn%C3%AF&limit=5' }));
+    expect(JSON.parse(listed.body ?? '')).toMatchObject({
+      items: [{ id, name: 'Ünïcode' }],
+      nextCursor: null,
+    });
+
+    const deleted = await handler(anApiEvent('DELETE', `/v1/handlers/${id}`));
+    expect(deleted.statusCode).toBe(204);
+
+    const missing = await handler(anApiEvent('GET', `/v1/handlers/${id}`));
+    expect(missing).toMatchObject({
+      statusCode: 404,
+      headers: { 'content-type': 'application/problem+json' },
+    });
+  });
+});

@@ -1,0 +1,144 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import packageJson from '../../../package.json' with { type: 'json' };
+import { startApi, type Api, type Body } from './api.ts';
+
+let api: Api;
+let document: Body;
+beforeAll(async () => {
+  api = await startApi();
+  document = (await api.request('GET', '/v1/openapi.json')).body;
+});
+afterAll(() => api[Symbol.asyncDispose]());
+
+type Operation = {
+  summary: string;
+  parameters?: { name: string; in: string; required?: boolean; schema: object }[];
+  requestBody?: Body;
+  responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
+};
+
+const operations = (): [route: string, operation: Operation][] =>
+  Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]): [string, Operation] => [
+      `${method.toUpperCase()} ${path}`,
+      operation,
+    ]),
+  );
+
+/** Every object in the document, with its place. */
+function* nodes(value: unknown, path = '#'): Generator<[string, Record<string, unknown>]> {
+  if (typeof value !== 'object' || value === null) return;
+  yield [path, value as Record<string, unknown>];
+  for (const [key, member] of Object.entries(value))
+    yield* nodes(member, `${path}/${key.replaceAll('/', '~1')}`);
+}
+
+const declared = {
+  'GET /v1/handlers': [200, 400],
+  'POST /v1/handlers': [201, 400, 413],
+  'GET /v1/handlers/{id}': [200, 400, 404],
+  'PUT /v1/handlers/{id}': [200, 400, 404, 412, 413],
+  'PATCH /v1/handlers/{id}': [200, 400, 404, 412, 413],
+  'DELETE /v1/handlers/{id}': [204, 400, 404, 412],
+  'POST /v1/handlers/{id}/enable': [200, 400, 404, 409],
+  'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
+  'GET /v1/executions': [200, 400],
+  'GET /v1/executions/{id}': [200, 400, 404],
+  'POST /v1/events': [202, 400, 413],
+};
+
+describe('GET /v1/openapi.json', () => {
+  it('200: is OpenAPI 3.1, of this version', () => {
+    expect(document).toMatchObject({
+      openapi: '3.1.0',
+      info: { title: 'Handoff', version: packageJson.version },
+      security: [{ bearer: [] }],
+      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+    });
+  });
+
+  it('has every route of the API and no other', () => {
+    const routes = api.router.routes
+      .filter(({ method, path }) => method !== 'ALL' && path !== '/v1/openapi.json')
+      .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/gu, '{$1}')}`);
+    expect(operations().map(([route]) => route)).toEqual(expect.arrayContaining([...new Set(routes)]));
+    expect(new Set(operations().map(([route]) => route))).toEqual(new Set(routes));
+  });
+
+  it('declares the answers of every route, its errors as problems', () => {
+    expect(
+      Object.fromEntries(
+        operations().map(([route, { responses }]) => [route, Object.keys(responses).map(Number)]),
+      ),
+    ).toEqual(declared);
+    for (const [route, { responses }] of operations()) {
+      for (const [status, { description, content }] of Object.entries(responses)) {
+        const types =
+          status === '204'
+            ? undefined
+            : [Number(status) < 400 ? 'application/json' : 'application/problem+json'];
+        expect([route, status, content && Object.keys(content)]).toEqual([route, status, types]);
+        expect(description).not.toBe('');
+      }
+    }
+  });
+
+  it('is sound: references lead somewhere, paths declare their parameters, and nothing is left of 3.0', () => {
+    const all = new Map(nodes(document));
+    for (const [path, node] of all) {
+      const { $ref, nullable, type, properties, required, enum: values } = node;
+      // A property may be called anything.
+      if (path.endsWith('/properties')) continue;
+      if (typeof $ref === 'string') expect([path, all.has($ref)]).toEqual([path, true]);
+      expect([path, nullable]).toEqual([path, undefined]);
+      if (typeof type === 'string' && path.includes('/schema')) {
+        expect(['string', 'number', 'integer', 'boolean', 'array', 'object', 'null', 'http']).toContain(type);
+      }
+      if (Array.isArray(values)) expect(values.length).toBeGreaterThan(0);
+      if (Array.isArray(required) && properties !== undefined) {
+        expect(Object.keys(properties as object)).toEqual(expect.arrayContaining(required));
+      }
+    }
+    for (const [route, { parameters = [], summary, requestBody }] of operations()) {
+      const inPath = [...route.matchAll(/\{(\w+)\}/gu)].map(([, name]) => name);
+      const named = parameters.filter((parameter) => parameter.in === 'path');
+      expect(named.map(({ name, required }) => [name, required])).toEqual(inPath.map((name) => [name, true]));
+      expect(new Set(parameters.map((parameter) => `${parameter.in} ${parameter.name}`)).size).toBe(
+        parameters.length,
+      );
+      expect(summary).not.toBe('');
+      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/\w+$/u.test(route);
+      expect([route, requestBody?.required]).toEqual([route, takesBody ? true : undefined]);
+    }
+  });
+
+  it('shows the defaults of what is sent', () => {
+    const { schema } = document.paths['/v1/handlers'].post.requestBody.content['application/json'];
+    expect(schema.required).toEqual(['name', 'events', 'target']);
+    expect(schema.additionalProperties).toBe(false);
+    const defaults = Object.fromEntries(
+      Object.entries(schema.properties as Record<string, Body>)
+        .filter(([, property]) => 'default' in property)
+        .map(([name, property]) => [name, property.default as unknown]),
+    );
+    // The generator leaves a default of null out; such a field is of the type null so far.
+    expect(defaults).toEqual({
+      description: '',
+      status: 'enabled',
+      priority: 100,
+      onFailure: 'continue',
+      retry: { schedule: 'default' },
+    });
+    for (const name of ['filter', 'transform', 'rateLimit']) {
+      expect(schema.properties[name]).toMatchObject({ type: 'null' });
+    }
+    const target = JSON.stringify(schema.properties.target);
+    for (const said of ['"default":"POST"', '"default":{}', '"default":10000', '"default":"standard"']) {
+      expect(target).toContain(said);
+    }
+    const limit = (document.paths['/v1/handlers'].get.parameters as Body[]).find(
+      ({ name }) => name === 'limit',
+    );
+    expect(limit.schema).toMatchObject({ default: 20, minimum: 1, maximum: 100 });
+  });
+});

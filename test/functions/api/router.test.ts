@@ -1,0 +1,107 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { captureLog } from '../log-lines.ts';
+import { aHandlerInput, fieldsOf, startApi, type Api } from './api.ts';
+
+let api: Api;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterEach(() => api.clear());
+afterAll(() => api[Symbol.asyncDispose]());
+
+describe('a body', () => {
+  const writes = [
+    ['POST', '/v1/handlers'],
+    ['POST', '/v1/events'],
+    ['PUT', '/v1/handlers/h_1'],
+    ['PATCH', '/v1/handlers/h_1'],
+  ] as const;
+
+  it.each(writes)('400: that is not JSON, %s %s', async (method, path) => {
+    for (const body of ['{', 'name=x', "{'a': 1}", '{"a":1,}', '\u0000']) {
+      expect(fieldsOf(await api.request(method, path, body), 400)).toEqual(['body']);
+    }
+  });
+
+  it.each(writes)('400: that is empty, %s %s', async (method, path) => {
+    expect(fieldsOf(await api.request(method, path, ''), 400)).toEqual(['body']);
+    expect(fieldsOf(await api.request(method, path), 400)).toEqual(['body']);
+  });
+
+  it.each(writes)('400: of another content type, %s %s', async (method, path) => {
+    for (const type of [
+      'text/plain',
+      'application/x-www-form-urlencoded',
+      'application/json-seq',
+      'json',
+      '',
+    ]) {
+      const answer = await api.request(method, path, '{}', { headers: { 'content-type': type } });
+      expect(fieldsOf(answer, 400)).toEqual(['content-type']);
+    }
+  });
+
+  it.each(writes)('413: of more than 256 KB, and 1 MB for events, %s %s', async (method, path) => {
+    const bytes = path === '/v1/events' ? 1024 * 1024 : 256 * 1024;
+    const bodyOf = (length: number) =>
+      `{"x":"${'é'.repeat(Math.floor((length - 8) / 2))}${'x'.repeat(length % 2)}"}`;
+    expect(Buffer.byteLength(bodyOf(bytes))).toBe(bytes);
+    fieldsOf(await api.request(method, path, bodyOf(bytes + 1)), 413);
+    expect((await api.request(method, path, bodyOf(bytes))).status).not.toBe(413);
+  });
+});
+
+describe('a path or a method', () => {
+  it.each(['/', '/v1', '/v1/', '/v1/handler', '/v1/handlers/', '/v2/handlers', '/v1/handlers/h_1/rotate'])(
+    '404: %s',
+    async (path) => {
+      expect(fieldsOf(await api.request('GET', path), 404)).toEqual([]);
+    },
+  );
+
+  it.each([
+    ['DELETE', '/v1/handlers', 'GET, POST'],
+    ['PUT', '/v1/handlers', 'GET, POST'],
+    ['POST', '/v1/handlers/h_1', 'GET, PUT, PATCH, DELETE'],
+    ['GET', '/v1/handlers/h_1/enable', 'POST'],
+    ['PUT', '/v1/handlers/h_1/disable', 'POST'],
+    ['POST', '/v1/executions', 'GET'],
+    ['DELETE', '/v1/executions/x_1', 'GET'],
+    ['GET', '/v1/events', 'POST'],
+    ['POST', '/v1/openapi.json', 'GET'],
+    ['OPTIONS', '/v1/handlers', 'GET, POST'],
+  ])('405: %s %s, with what is allowed', async (method, path, allowed) => {
+    const body = method === 'GET' || method === 'OPTIONS' ? undefined : {};
+    const answer = await api.request(method, path, body);
+    expect(fieldsOf(answer, 405)).toEqual([]);
+    expect(answer.headers.get('allow')).toBe(allowed);
+  });
+});
+
+describe('an error of our own', () => {
+  it.each([
+    ['GET', '/v1/handlers', undefined],
+    ['GET', '/v1/handlers/h_1', undefined],
+    ['POST', '/v1/handlers', aHandlerInput()],
+    ['GET', '/v1/executions', undefined],
+  ])('500: %s %s, in neutral words, with one line in the log', async (method, path, body) => {
+    api.wire.refuse(() => true);
+    const lines = captureLog();
+    const answer = await api.request(method, path, body);
+    expect(fieldsOf(answer, 500)).toEqual([]);
+    expect(answer.body.detail).toBe('Something went wrong on our side. The log has the details.');
+    expect(JSON.stringify(answer.body)).not.toMatch(/not today|AccessDenied|dynamo|handlers/iu);
+    expect(lines).toMatchObject([
+      { level: 'ERROR', message: 'request.failed', error: { name: 'AccessDeniedException' } },
+    ]);
+  });
+
+  it('500: without the path of the data key', async () => {
+    const app = api.open({ DATA_KEY: 'file:/nowhere/data-key' });
+    const lines = captureLog();
+    const answer = await api.request('POST', '/v1/handlers', aHandlerInput(), { app });
+    fieldsOf(answer, 500);
+    expect(JSON.stringify(answer.body)).not.toContain('nowhere');
+    expect(lines).toHaveLength(1);
+  });
+});

@@ -1,0 +1,101 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { fieldsOf, messageOf, startApi, type Api } from '../api.ts';
+import { captureLog } from '../../log-lines.ts';
+
+let api: Api;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterEach(async () => {
+  vi.useRealTimers();
+  await api.clear();
+});
+afterAll(() => api[Symbol.asyncDispose]());
+
+const publish = (body: unknown, headers = {}) => api.request('POST', '/v1/events', body, { headers });
+
+describe('POST /v1/events', () => {
+  it('202: puts the event on the bus, and answers with its id and the time it has there', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-11-23T10:00:00.987Z') });
+    const data = { name: 'Ädä', constructor: 'Ferrari', nested: [{ a: null }] };
+    const answer = await publish({ type: 'client.create', objectId: 12, data });
+    expect(answer.status).toBe(202);
+    expect(answer.body).toEqual({
+      id: expect.stringMatching(/^[\da-f-]{36}$/u) as string,
+      time: '2026-11-23T10:00:00.000Z',
+    });
+    expect(api.published()).toEqual([
+      {
+        EventBusName: 'handoff',
+        Source: 'handoff.api',
+        DetailType: 'client.create',
+        Time: Date.parse('2026-11-23T10:00:00Z') / 1000,
+        Detail: JSON.stringify({ objectId: 12, data }),
+      },
+    ]);
+  });
+
+  it.each([
+    [{ type: 'crm.merged' }, { objectId: null, data: {} }],
+    [
+      { type: 'client.update', objectId: 'c-12' },
+      { objectId: 'c-12', data: {} },
+    ],
+  ])('202: %j', async (event, detail) => {
+    expect((await publish(event)).status).toBe(202);
+    expect(api.published().map(({ Detail }) => JSON.parse(Detail) as unknown)).toEqual([detail]);
+  });
+
+  it.each([
+    ['no type', {}, ['type']],
+    ['a type that cannot be', { type: 'Client Created' }, ['type']],
+    ['an unknown name that begins like a built-in one', { type: 'client.creat' }, ['type']],
+    ['a "before" event', { type: 'before.client.create' }, ['type']],
+    ["one of Handoff's own", { type: 'handoff.circuit.open' }, ['type']],
+    ['a pattern', { type: 'client.*' }, ['type']],
+    ['an object as id', { type: 'client.create', objectId: {} }, ['objectId']],
+    ['a list as data', { type: 'client.create', data: [] }, ['data']],
+    ['a text as data', { type: 'client.create', data: 'x' }, ['data']],
+    ['an unknown field', { type: 'client.create', source: 'billing' }, ['source']],
+    [
+      '__proto__ in its data',
+      '{"type":"client.create","data":{"a":[{"__proto__":{}}]}}',
+      ['data.a.0.__proto__'],
+    ],
+    [
+      'data nested too deeply',
+      `{"type":"client.create","data":{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}}`,
+      ['data'],
+    ],
+  ])('400: %s', async (_, body, fields) => {
+    expect(fieldsOf(await publish(body), 400)).toEqual(fields);
+    expect(api.published()).toEqual([]);
+  });
+
+  it('400: suggests the nearest built-in name', async () => {
+    expect(messageOf(await publish({ type: 'client.creat' }), 'type')).toContain('"client.create"');
+  });
+
+  it('400: an Idempotency-Key, which is not available yet', async () => {
+    const answer = await publish({ type: 'client.create' }, { 'idempotency-key': 'k-1' });
+    expect(fieldsOf(answer, 400)).toEqual(['Idempotency-Key']);
+    expect(messageOf(answer, 'Idempotency-Key')).toContain('not available yet');
+    expect(api.published()).toEqual([]);
+  });
+
+  it('takes nearly 1 MB; 413: what is more than a bus would carry, and a body of more than 1 MB', async () => {
+    const withText = (length: number) => ({ type: 'client.create', data: { text: 'x'.repeat(length) } });
+    expect((await publish(withText(1_046_000))).status).toBe(202);
+    for (const length of [1_047_800, 1_048_576]) fieldsOf(await publish(withText(length)), 413);
+    expect(api.published()).toHaveLength(1);
+  });
+
+  it('500: when the bus does not take it, without its words', async () => {
+    const lines = captureLog();
+    const answer = await publish({ type: 'bus.full' });
+    fieldsOf(answer, 500);
+    expect(JSON.stringify(answer.body)).not.toMatch(/Throttling|inner words/u);
+    expect(JSON.stringify(lines)).toContain('inner words');
+    expect(lines).toHaveLength(1);
+  });
+});
