@@ -1,4 +1,4 @@
-import type { HonoRequest, MiddlewareHandler } from 'hono';
+import type { MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { InvalidInputError, type FieldError } from '../../shared/errors.ts';
 
@@ -21,8 +21,6 @@ export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
     }
     const forbidden = forbiddenKeys(parse(text));
     if (forbidden.length > 0) throw new InvalidInputError(forbidden);
-  } else if (needsBody(req)) {
-    throw new InvalidInputError([{ field: 'body', message: 'is empty' }]);
   }
   await next();
 };
@@ -39,10 +37,6 @@ function parse(text: string): unknown {
     );
   }
 }
-
-// Without its type an empty body would count as {}, and a patch with it as done.
-const needsBody = ({ method, path }: HonoRequest): boolean =>
-  ['PUT', 'PATCH'].includes(method) || (method === 'POST' && /^\/v1\/[^/]+$/u.test(path));
 
 // `JSON.parse` makes an own key of `__proto__`; the next one to copy it with an assignment sets a prototype.
 // The others reach one through it. As data they are words like any other, as names of headers they are no accident.

@@ -67,7 +67,11 @@ function toProblem(error: Error): Problem {
   }
   if (error instanceof NotFoundError) return problemOf(404, error.message);
   if (error instanceof ConflictError) return problemOf(error.reason === 'version' ? 412 : 409, error.message);
-  if (error instanceof HTTPException) return problemOf(error.status, error.message);
+  if (error instanceof HTTPException) {
+    // Hono's own 400 is about a body of type JSON that is empty.
+    const errors = error.status === 400 ? [{ field: 'body', message: error.message }] : undefined;
+    return problemOf(error.status, error.message, errors);
+  }
   log.error('request.failed', { error });
   return problemOf(500, 'Something went wrong on our side. The log has the details.');
 }

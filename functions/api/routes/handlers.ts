@@ -183,6 +183,10 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(patch, async (context) => {
+    // A body that is empty and of no type counts as {}; the patch would be done without having said anything.
+    if ((await context.req.text()) === '') {
+      throw new InvalidInputError([{ field: 'body', message: 'is empty' }]);
+    }
     const changes = context.req.valid('json');
     const wanted = context.req.valid('header')['if-match'];
     const handler = await change(context.req.valid('param').id, wanted, (current) => {

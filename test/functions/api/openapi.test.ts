@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import packageJson from '../../../package.json' with { type: 'json' };
+import { anExecution } from '../../support/builders.ts';
 import { startApi, type Api, type Body } from './api.ts';
+import { logExecutions } from './execution-log.ts';
 
 let api: Api;
 let document: Body;
@@ -81,6 +83,66 @@ describe('GET /v1/openapi.json', () => {
         expect(description).not.toBe('');
       }
     }
+  });
+
+  it('declares no answer that cannot be had', async () => {
+    const [live, archived] = [await api.create(), await api.create({ status: 'archived' })];
+    await logExecutions(api, [anExecution({ handlerId: live.id })]);
+    const [execution] = (await api.request('GET', '/v1/executions')).body.items;
+    const large = { name: 'x'.repeat(1024 * 1024) };
+    const unchanged = { name: 'n', events: ['*'], target: live.target };
+    const stale = { 'if-match': '"0"' };
+    const [one, old] = [`/v1/handlers/${live.id}`, `/v1/handlers/${archived.id}`];
+    const [none, long] = ['/v1/handlers/h_gone', `/v1/handlers/${'x'.repeat(65)}`];
+
+    const requests: Record<string, [path: string, body?: unknown, headers?: Record<string, string>][]> = {
+      'GET /v1/handlers': [['/v1/handlers'], ['/v1/handlers?limit=0']],
+      'POST /v1/handlers': [
+        ['/v1/handlers', unchanged],
+        ['/v1/handlers', {}],
+        ['/v1/handlers', large],
+      ],
+      'GET /v1/handlers/{id}': [[one], [long], [none]],
+      'PUT /v1/handlers/{id}': [
+        [one, unchanged],
+        [one, {}],
+        [none, unchanged],
+        [one, unchanged, stale],
+        [one, large],
+      ],
+      'PATCH /v1/handlers/{id}': [
+        [one, {}],
+        [one, { priority: 0 }],
+        [none, {}],
+        [one, {}, stale],
+        [one, large],
+      ],
+      'POST /v1/handlers/{id}/enable': [one, long, none, old].map((path) => [`${path}/enable`]),
+      'POST /v1/handlers/{id}/disable': [one, long, none, old].map((path) => [`${path}/disable`]),
+      'GET /v1/executions': [['/v1/executions'], ['/v1/executions?limit=0']],
+      'GET /v1/executions/{id}': [
+        [`/v1/executions/${execution.id}`],
+        [`/v1/executions/${'x'.repeat(1025)}`],
+        ['/v1/executions/x_1'],
+      ],
+      'POST /v1/events': [
+        ['/v1/events', { type: 'crm.x' }],
+        ['/v1/events', {}],
+        ['/v1/events', large],
+      ],
+      // The last one, since the handler is gone after it.
+      'DELETE /v1/handlers/{id}': [[long], [none], [one, undefined, stale], [one]],
+    };
+    const had: Record<string, number[]> = {};
+    for (const [route, calls] of Object.entries(requests)) {
+      const [method = ''] = route.split(' ');
+      const statuses: number[] = [];
+      for (const [path, body, headers = {}] of calls) {
+        statuses.push((await api.request(method, path, body, { headers })).status);
+      }
+      had[route] = statuses.toSorted((a, b) => a - b);
+    }
+    expect(had).toEqual(declared);
   });
 
   it('is sound: references lead somewhere, paths declare their parameters, and nothing is left of 3.0', () => {
