@@ -30,9 +30,19 @@ export default defineConfig({
       {
         ...shared,
         test: {
-          // From outside: engines as child processes, killed and started again.
-          name: 'system',
-          include: ['test/{acceptance,faults}/**/*.test.ts'],
+          // From outside, through HTTP and the AWS SDK alone.
+          name: 'acceptance',
+          include: ['test/acceptance/**/*.test.ts'],
+          globalSetup: 'test/acceptance/engine.setup.ts',
+          testTimeout: 30_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // Engines as child processes, killed and started again.
+          name: 'faults',
+          include: ['test/faults/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

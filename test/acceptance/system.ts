@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { PutEventsCommand, type PutEventsResultEntry } from '@aws-sdk/client-eventbridge';
+import { setTimeout as delay } from 'node:timers/promises';
+import { inject, vi } from 'vitest';
+import type { Execution, ExecutionDetail } from '../../shared/executions/execution.ts';
+import type { Handler } from '../../shared/handlers/handler.ts';
+import { apiOf } from '../support/api.ts';
+import { upstreamClient } from '../support/engine.ts';
+
+/** A change of a handler works for events that are published this long after the answer. No sooner is promised. */
+const inForceAfterMs = 1000;
+const patience = { timeout: 20_000, interval: 50 };
+
+/** The system from outside: its API over HTTP, its bus through the AWS SDK. */
+export function connect() {
+  const { apiUrl, token, awsEndpoint, busName } = inject('system');
+  const api = apiOf(apiUrl, token);
+  const upstream = upstreamClient(awsEndpoint);
+  const created: string[] = [];
+  let changedAt = 0;
+  const inForce = () => delay(Math.max(0, changedAt + inForceAfterMs - Date.now()));
+
+  return {
+    apiUrl,
+    token,
+    busName,
+    api,
+    upstream,
+    /** An event type of this test's own, so that tests do not see each other's events. */
+    newType: (): string => `acceptance.t${randomUUID().replaceAll('-', '')}`,
+
+    async createHandler(handler: {
+      events: string[];
+      url: string;
+      [field: string]: unknown;
+    }): Promise<Handler & { secret: string }> {
+      const { url, target, ...input } = handler;
+      const answer = await api.post<Handler & { secret: string }>('/v1/handlers', {
+        name: 'acceptance',
+        ...input,
+        target: { type: 'http', url, ...(target as object | undefined) },
+      });
+      created.push(answer.id);
+      changedAt = Date.now();
+      return answer;
+    },
+
+    async changeHandler(id: string, changes: object): Promise<void> {
+      await api.patch(`/v1/handlers/${id}`, changes);
+      changedAt = Date.now();
+    },
+
+    /** Resolves when all changes of handlers so far work. */
+    inForce,
+
+    /** Publishes on the bus as an upstream does, when all changes work, and answers the entries of PutEvents. */
+    async putEvents(...events: { type: string; detail?: unknown }[]): Promise<PutEventsResultEntry[]> {
+      await inForce();
+      const { Entries = [] } = await upstream.send(
+        new PutEventsCommand({
+          Entries: events.map(({ type, detail = { objectId: 12, data: { id: 12 } } }) => ({
+            EventBusName: busName,
+            Source: 'acceptance',
+            DetailType: type,
+            Detail: JSON.stringify(detail),
+          })),
+        }),
+      );
+      return Entries;
+    },
+
+    /** The executions of a handler, as soon as there are so many. */
+    waitForExecutions: (handlerId: string, count: number): Promise<Execution[]> =>
+      vi.waitUntil(async () => {
+        const { items } = await api.get<{ items: Execution[] }>(
+          `/v1/executions?handlerId=${handlerId}&limit=100`,
+        );
+        return items.length >= count ? items : null;
+      }, patience) as Promise<Execution[]>,
+
+    getExecution: (id: string): Promise<ExecutionDetail> => api.get(`/v1/executions/${id}`),
+
+    /** Takes back what the test made. */
+    async close(): Promise<void> {
+      for (const id of created.splice(0)) await api.delete(`/v1/handlers/${id}`).catch(() => undefined);
+      upstream.destroy();
+    },
+  };
+}
+
+export type System = ReturnType<typeof connect>;
