@@ -243,7 +243,7 @@ describe('dispatchBatch: what became of a call', () => {
     expect(elsewhere.requests).toEqual([]);
   });
 
-  it('logs a timeout, a reset, a closed port and a name without an address, each in words', async () => {
+  it('logs a timeout, a reset, a hang-up, a babbler and a closed port, each in words', async () => {
     await using silent = await startReceiver(() => undefined);
     await using resetting = await startRawServer((socket) => void socket.resetAndDestroy());
     await using hangingUp = await startRawServer((socket) => void socket.end());
