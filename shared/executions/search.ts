@@ -26,6 +26,10 @@ export type ExecutionPage = {
 // A request of the API reads this much and no more: a filter that matches nothing must not read the whole log.
 const maxReadBytes = 4 * 1024 * 1024;
 const maxReadMs = 2000;
+// How many partitions are read side by side before the budget is asked again.
+const readsAtOnce = 25;
+// Of a search with a filter, one round. Without one it is twice the page that was asked for.
+const maxRoundItems = 500;
 // An eventually consistent read unit is 8 KB.
 const bytesPerReadUnit = 8192;
 
@@ -96,22 +100,25 @@ export function createExecutionSearch({
   ): AsyncGenerator<Step> {
     const low = filter.from ?? beforeEverything;
     const high = `${filter.to ?? ''}${afterEverything}`;
-    if (start !== null && start.sk < low) return;
+    if (low > high || (start !== null && start.sk < low)) return;
     if (filter.handlerId !== undefined) {
       yield* merge(partitionsOf(filter.handlerId, shards), { low, high, start }, filter, limit, budget);
       return;
     }
     const newest = start === null || start.sk > high ? high : start.sk;
+    let isFirst = true;
     for await (const hour of hoursBack(hourOf(low), hourOf(newest), budget)) {
       const inHour = {
         low: hour > low ? hour : low,
         high: `${hour}${afterEverything}` < high ? `${hour}${afterEverything}` : high,
         start: start !== null && hourOf(start.sk) === hour ? start : null,
       };
-      if (isSpent(budget)) {
+      // Never before the first: the cursor must have gone on.
+      if (!isFirst && isSpent(budget)) {
         yield { kind: 'stopped', position: { pk: '', sk: inHour.high } };
         return;
       }
+      isFirst = false;
       const handlerIds = await keysOf(hourPartition(hour), budget);
       const partitions = handlerIds.flatMap((handlerId) => partitionsOf(handlerId, shards));
       for await (const step of merge(partitions, inHour, filter, limit, budget)) {
@@ -133,11 +140,13 @@ export function createExecutionSearch({
     limit: number,
     budget: Budget,
   ): AsyncGenerator<Step> {
-    const streams = partitions.map((pk) => openStream(pk, range));
     const isFiltered =
       filter.event !== undefined || filter.status !== undefined || filter.eventId !== undefined;
-    const wanted = isFiltered ? 500 : 2 * limit;
-    const pageSize = Math.max(isFiltered ? 20 : 2, Math.ceil(wanted / partitions.length));
+    // What is asked of a partition begins small, because there may be hundreds of them with large events, and
+    // grows with every read of it.
+    const growth = isFiltered ? 4 : 2;
+    const firstPage = Math.ceil((2 * limit) / partitions.length);
+    const streams = partitions.map((pk) => openStream(pk, range, firstPage));
     for (;;) {
       const newest = streams
         .filter((stream) => !stream.done || stream.read.length > 0)
@@ -151,13 +160,25 @@ export function createExecutionSearch({
         yield { kind: 'found', record };
         continue;
       }
-      if (isSpent(budget)) {
+      if (newest.pages > 0 && isSpent(budget)) {
         yield { kind: 'stopped', position: newest.frontier };
         return;
       }
-      // Whoever has nothing at hand will be asked soon: one round trip for all.
+      // Whoever has nothing at hand will be asked soon: side by side, and the rest only while the budget lasts.
+      // The first page of each is always read, or the cursor would not go on.
       const empty = streams.filter((stream) => !stream.done && stream.read.length === 0);
-      await Promise.all(empty.map((stream) => readOn(stream, range, filter, pageSize, budget)));
+      const largestPage = isFiltered ? Math.ceil(maxRoundItems / empty.length) : 2 * limit;
+      for (let index = 0; index < empty.length; index += readsAtOnce) {
+        const next = empty.slice(index, index + readsAtOnce);
+        if (isSpent(budget) && next.every(({ pages }) => pages > 0)) break;
+        await Promise.all(
+          next.map((stream) => {
+            const pageSize = Math.min(stream.nextPage, largestPage);
+            stream.nextPage *= growth;
+            return readOn(stream, range, filter, pageSize, budget);
+          }),
+        );
+      }
     }
   }
 
@@ -197,6 +218,7 @@ export function createExecutionSearch({
       }),
     );
     budget.bytesLeft -= (ConsumedCapacity?.CapacityUnits ?? 0) * bytesPerReadUnit;
+    stream.pages++;
     stream.read = (Items ?? []).map(fromItem);
     stream.done = LastEvaluatedKey === undefined;
     if (LastEvaluatedKey !== undefined) {
@@ -270,14 +292,23 @@ type Stream = {
   after: ExecutionKey | null;
   read: ExecutionRecord[];
   done: boolean;
+  /** Pages that were read, and how many items the next one has. */
+  pages: number;
+  nextPage: number;
 };
 
-function openStream(pk: string, { high, start }: { high: string; start: ExecutionKey | null }): Stream {
-  if (start === null || start.sk > high)
-    return { frontier: { pk, sk: high }, after: null, read: [], done: false };
+function openStream(
+  pk: string,
+  { high, start }: { high: string; start: ExecutionKey | null },
+  nextPage: number,
+): Stream {
+  const stream = { after: null, read: [], done: false, pages: 0, nextPage };
+  if (start === null || start.sk > high) return { ...stream, frontier: { pk, sk: high } };
   // At the cursor's own sort key a partition that sorts before it is still to come, one behind it was shown.
   const sk = pk < start.pk ? `${start.sk}${afterEverything}` : start.sk;
-  return { frontier: { pk, sk }, after: { pk, sk }, read: [], done: false };
+  // A query must not begin outside of its range.
+  const after = { pk, sk: sk > high ? high : sk };
+  return { ...stream, frontier: after, after };
 }
 
 const headOf = (stream: Stream): ExecutionKey => stream.read[0]?.key ?? stream.frontier;
@@ -291,13 +322,17 @@ function timeOf(sk: string): string | null {
   return time ?? (hour === undefined ? null : `${hour}:59:59.999Z`);
 }
 
+// The key of an execution, or the end of an hour or of the range. DynamoDB refuses other keys with an error.
+const isPosition = (pk: string, sk: string): boolean =>
+  /^([^#]{1,64}#\d{1,2})?$/u.test(pk) && /^\d{4}-[\d:.TZ-]*(#[\x21-\x7e]{1,128})?\uffff?$/u.test(sk);
+
 const encodeCursor = ({ pk, sk }: ExecutionKey): string =>
   Buffer.from(JSON.stringify([pk, sk])).toString('base64url');
 
 function decodeCursor(cursor: string): ExecutionKey {
   try {
     const [pk, sk] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown[];
-    if (typeof pk === 'string' && typeof sk === 'string') return { pk, sk };
+    if (typeof pk === 'string' && typeof sk === 'string' && isPosition(pk, sk)) return { pk, sk };
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
   }
