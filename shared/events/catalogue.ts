@@ -205,6 +205,14 @@ export const builtInEventTypes: readonly BuiltInEventType[] = [
 const builtInNames = builtInEventTypes.map(({ name }) => name);
 const builtInPrefixes = new Set(builtInNames.map((name) => name.slice(0, name.indexOf('.') + 1)));
 
+// All that could have been meant by a mistyped pattern: `client.*`, `client.balance.*` and the names themselves.
+const builtInPatterns = [
+  ...builtInNames,
+  ...builtInNames.flatMap((name) =>
+    [...name.matchAll(/\./gu)].map(({ index }) => `${name.slice(0, index)}.*`),
+  ),
+];
+
 const notBefore = 'handlers only run after the fact, there are no "before" events';
 
 // Lower-case dotted names: client.create, crm.contact_merged. EventBridge allows 128 characters.
@@ -236,7 +244,7 @@ export function eventPatternProblem(pattern: string): string | null {
   const prefix = `${stem}.`;
   const startsLikeBuiltIn = [...builtInPrefixes].some((known) => prefix.startsWith(known));
   if (startsLikeBuiltIn && !builtInNames.some((name) => name.startsWith(prefix))) {
-    return `no event type begins with "${prefix}"; did you mean "${closest(stem, builtInNames)}"?`;
+    return `no event type begins with "${prefix}"; did you mean "${closest(pattern, builtInPatterns)}"?`;
   }
   return null;
 }

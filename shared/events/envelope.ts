@@ -30,9 +30,18 @@ export type ParsedEvent = { ok: true; event: DomainEvent } | { ok: false; reason
 const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+// JSON.parse takes any depth, and JSON.stringify ends with a RangeError at a few thousand.
+const maxDepth = 1000;
+const isDeeperThan = (levels: number, value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((member) => isDeeperThan(levels - 1, member)));
+
 const Envelope = z.looseObject({
   // The id becomes part of a header and of a key: printable ASCII. EventBridge's own are UUIDs.
-  id: z.string().regex(/^[\x21-\x7e]{1,128}$/u, 'must be 1 to 128 printable ASCII characters without spaces'),
+  id: z
+    .string('is missing or not a string')
+    .regex(/^[\x21-\x7e]{1,128}$/u, 'must be 1 to 128 printable ASCII characters without spaces'),
   // EventBridge allows 128 characters.
   'detail-type': z
     .string('is missing or not a string')
@@ -40,7 +49,9 @@ const Envelope = z.looseObject({
     .max(128, 'is longer than 128 characters'),
   source: z.string('is missing or not a string').max(256, 'is longer than 256 characters'),
   time: z.iso.datetime({ offset: true, error: 'is not an ISO 8601 time' }),
-  detail: z.custom<Record<string, unknown>>(isPlainObject, 'is not an object'),
+  detail: z
+    .custom<Record<string, unknown>>(isPlainObject, 'is not an object')
+    .refine((detail) => !isDeeperThan(maxDepth, detail), `is nested more than ${maxDepth} levels deep`),
 });
 
 /**

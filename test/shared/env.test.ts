@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { parseEnv, sharedEnv } from '../../shared/env.ts';
+
+const Env = z.object(sharedEnv);
+const complete = { HANDLERS_TABLE: 'handlers', EXECUTIONS_TABLE: 'executions', DATA_KEY: 'file:/data/key' };
+const parse = (changes: Record<string, string | undefined>) => parseEnv(Env, { ...complete, ...changes });
+
+describe('parseEnv', () => {
+  it('needs the tables and the data key; the rest has a default', () => {
+    expect(parse({})).toEqual({ ...complete, LOG_SHARDS: 1, ALLOW_HTTP: false, ALLOW_CIDRS: [] });
+  });
+
+  it('names every variable that is missing or wrong in one sentence', () => {
+    expect(() => parse({ HANDLERS_TABLE: undefined, EXECUTIONS_TABLE: '', LOG_SHARDS: '0' })).toThrow(
+      /^The environment is not usable\. HANDLERS_TABLE: .+; EXECUTIONS_TABLE: .+; LOG_SHARDS: .+/u,
+    );
+  });
+
+  it('leaves variables alone that it does not know', () => {
+    expect(parse({ PATH: '/bin' })).not.toHaveProperty('PATH');
+  });
+
+  it.each(['file:/data/key', 'arn:aws:kms:us-east-1:000000000000:key/1'])(
+    'takes the data key %s',
+    (DATA_KEY) => {
+      expect(parse({ DATA_KEY }).DATA_KEY).toBe(DATA_KEY);
+    },
+  );
+
+  it.each(['', 'file:', 'whsec_1', '/data/key'])(
+    'refuses the data key "%s" without repeating it',
+    (DATA_KEY) => {
+      expect(() => parse({ DATA_KEY })).toThrow(
+        'The environment is not usable. DATA_KEY: must be file:<path> or the ARN of a KMS key',
+      );
+    },
+  );
+
+  it.each(['0', '65', '1.5', 'many', ''])('refuses %j log shards', (LOG_SHARDS) => {
+    expect(() => parse({ LOG_SHARDS })).toThrow('LOG_SHARDS');
+  });
+
+  it('reads numbers, switches and lists', () => {
+    const env = parse({ LOG_SHARDS: '64', ALLOW_HTTP: 'true', ALLOW_CIDRS: ' 10.0.0.0/8, ,127.0.0.1/32,' });
+    expect(env).toMatchObject({
+      LOG_SHARDS: 64,
+      ALLOW_HTTP: true,
+      ALLOW_CIDRS: ['10.0.0.0/8', '127.0.0.1/32'],
+    });
+    expect(parse({ ALLOW_HTTP: 'false' }).ALLOW_HTTP).toBe(false);
+  });
+
+  it('refuses a switch that is neither on nor off', () => {
+    expect(() => parse({ ALLOW_HTTP: 'maybe' })).toThrow('ALLOW_HTTP');
+  });
+});

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest';
+import {
+  builtInEventTypes,
+  eventPatternProblem,
+  eventTypeProblem,
+} from '../../../shared/events/catalogue.ts';
+import { parseEvent } from '../../../shared/events/envelope.ts';
+import { anEvent } from '../../support/builders.ts';
+
+const shape = 'must be a lower-case dotted name such as client.create';
+const notBefore = 'handlers only run after the fact, there are no "before" events';
+
+describe('eventTypeProblem', () => {
+  it('takes every built-in type, and parseEvent every sample', () => {
+    for (const { name, sample } of builtInEventTypes) {
+      expect(eventTypeProblem(name)).toBeNull();
+      expect(parseEvent(anEvent({ type: name, detail: sample }))).toMatchObject({
+        ok: true,
+        event: { type: name, objectId: sample.objectId, detail: sample },
+      });
+    }
+  });
+
+  it.each([
+    'crm.contact_merged',
+    'a',
+    'orders.v2.created',
+    'my-app.thing-done',
+    'clients.create',
+    'x'.repeat(128),
+  ])("takes a deployer's own type %s", (name) => {
+    expect(eventTypeProblem(name)).toBeNull();
+  });
+
+  it.each([
+    ['client.craete', 'client.create'],
+    ['client.created', 'client.create'],
+    ['client.balance.positive', 'client.balance.nonpositive'],
+    ['account.delet', 'account.delete'],
+    ['subscription.activated', 'subscription.activate'],
+    ['import.sucess', 'import.success'],
+    ['email_rates.imports', 'email_rates.import'],
+  ])('refuses %s, which begins like a built-in one, and suggests %s', (name, suggestion) => {
+    expect(eventTypeProblem(name)).toBe(`there is no event type "${name}"; did you mean "${suggestion}"?`);
+  });
+
+  it('refuses events before the fact', () => {
+    expect(eventTypeProblem('before.client.create')).toBe(notBefore);
+    expect(eventTypeProblem('before_client.create')).toBeNull();
+  });
+
+  it.each([
+    '',
+    '.',
+    'Client.create',
+    'client.',
+    '.client',
+    'client..create',
+    'a b',
+    'client.*',
+    '*',
+    'größe',
+    '1a',
+    'a\n',
+  ])('refuses the shape of %j', (name) => {
+    expect(eventTypeProblem(name)).toBe(shape);
+  });
+
+  it('refuses more than 128 characters', () => {
+    expect(eventTypeProblem('x'.repeat(129))).toBe('is longer than 128 characters');
+  });
+});
+
+describe('eventPatternProblem', () => {
+  it.each(['*', 'client.*', 'client.balance.*', 'handoff.*', 'crm.*', 'client.create', 'email_rates.*'])(
+    'takes %s',
+    (pattern) => {
+      expect(eventPatternProblem(pattern)).toBeNull();
+    },
+  );
+
+  it.each([
+    ['client.balanec.*', 'client.balance.*'],
+    ['clientx.*', null],
+    ['import.failde.*', 'import.failed'],
+    ['client.create.*', 'client.create'],
+    ['email_rates.x.*', 'email_rates.*'],
+  ])('suggests for %s, where names must be built-in, %s', (pattern, suggestion) => {
+    expect(eventPatternProblem(pattern)).toBe(
+      suggestion === null
+        ? null
+        : `no event type begins with "${pattern.slice(0, -1)}"; did you mean "${suggestion}"?`,
+    );
+  });
+
+  it('refuses events before the fact', () => {
+    expect(eventPatternProblem('before.*')).toBe(notBefore);
+    expect(eventPatternProblem('before.client.*')).toBe(notBefore);
+  });
+
+  it.each(['.*', 'Client.*', 'a..*', 'client.*.*', '**.*', 'a b.*'])('refuses the shape of %s', (pattern) => {
+    expect(eventPatternProblem(pattern)).toBe('must be a name, a name with ".*" at its end, or "*"');
+  });
+
+  it.each(['**', '*.create', 'client*', 'client.*.create', ''])(
+    'refuses %j, a star anywhere else',
+    (pattern) => {
+      expect(eventPatternProblem(pattern)).toBe(shape);
+    },
+  );
+
+  it('refuses more than 128 characters', () => {
+    expect(eventPatternProblem(`${'x'.repeat(126)}.*`)).toBeNull();
+    expect(eventPatternProblem(`${'x'.repeat(127)}.*`)).toBe('is longer than 128 characters');
+  });
+});
