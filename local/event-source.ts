@@ -108,7 +108,7 @@ export function startEventSource({
   functionName,
   batchSize = 50,
   batches = 2,
-  slowAfterMs = 500,
+  slowAfterMs = 1000,
   maxBatches = 32,
   timeoutMs = 180_000,
   retryScale = 1,

@@ -2,7 +2,7 @@ import type { DomainEvent } from '../events/envelope.ts';
 import type { DataKey } from './data-key.ts';
 import type { Handler } from './handler.ts';
 import { openSecret } from './secret-envelope.ts';
-import type { HandlerStore } from './store.ts';
+import type { HandlerStore, StoredHandler } from './store.ts';
 
 /** A handler that events can be matched to, with the secrets that sign its deliveries. */
 export type RegisteredHandler = { handler: Handler; secrets: readonly string[] };
@@ -32,7 +32,7 @@ export function createRegistry({
   now: () => Date;
 }): () => Promise<Registry> {
   let registry: Registry = buildRegistry([]);
-  let revision = Number.NaN; // unequal to every revision: the first look loads
+  let revision = Number.NaN;
   let checkedAt = Number.NEGATIVE_INFINITY;
   let loadedAt = Number.NEGATIVE_INFINITY;
   let refreshing: Promise<void> | undefined;
@@ -40,7 +40,7 @@ export function createRegistry({
   return async () => {
     const notBefore = now().getTime() - revisionMaxAgeMs;
     // A clock that was set back must not keep an old view alive.
-    if (checkedAt > now().getTime()) checkedAt = Number.NEGATIVE_INFINITY;
+    if (checkedAt > now().getTime()) checkedAt = loadedAt = Number.NEGATIVE_INFINITY;
     // A refresh that is under way may have begun before an edit that this caller must see: only its start counts.
     while (checkedAt <= notBefore) {
       refreshing ??= refresh().finally(() => {
@@ -53,18 +53,18 @@ export function createRegistry({
 
   async function refresh(): Promise<void> {
     const startedAt = now().getTime();
-    // Before the handlers, never after: a revision read later could belong to a newer state than the handlers.
-    const current = await store.revision();
-    if (current !== revision || startedAt - loadedAt >= registryMaxAgeMs) {
-      registry = buildRegistry(await load());
-      revision = current;
+    const isOld = startedAt - loadedAt >= registryMaxAgeMs;
+    if (isOld || (await store.revision()) !== revision) {
+      const all = await store.readAll();
+      registry = buildRegistry(await openSecrets(all.handlers));
+      revision = all.revision;
       loadedAt = startedAt;
     }
     checkedAt = startedAt;
   }
 
-  async function load(): Promise<RegisteredHandler[]> {
-    const live = (await store.list()).filter(({ handler }) => handler.status !== 'archived');
+  async function openSecrets(handlers: readonly StoredHandler[]): Promise<RegisteredHandler[]> {
+    const live = handlers.filter(({ handler }) => handler.status !== 'archived');
     if (live.length === 0) return []; // A deployment without handlers has no data key yet.
     const key = await dataKey();
     return live.map(({ handler, sealedSecrets }) => ({

@@ -14,7 +14,8 @@ import type { Handler } from './handler.ts';
 export type StoredHandler = { handler: Handler; sealedSecrets: readonly string[] };
 
 const handlersPartition = 'HANDLER';
-const revisionKey = { pk: 'REGISTRY', sk: 'REVISION' };
+// In the handlers' own partition, so that one Query loads both, and before the ids (`h_`), so that it is read first.
+const revisionKey = { pk: handlersPartition, sk: '#REVISION' };
 
 export type HandlerStore = ReturnType<typeof createHandlerStore>;
 
@@ -28,9 +29,13 @@ export function createHandlerStore({
 }) {
   const keyOf = (id: string) => ({ pk: handlersPartition, sk: id });
 
-  /** All handlers, in no particular order. Strongly consistent. */
-  async function list(): Promise<StoredHandler[]> {
+  /**
+   * All handlers, in no particular order, and the revision as it was before the first of them was read.
+   * Strongly consistent.
+   */
+  async function readAll(): Promise<{ revision: number; handlers: StoredHandler[] }> {
     const handlers: StoredHandler[] = [];
+    let current = 0;
     const pages = paginateQuery(
       { client: dynamo },
       {
@@ -40,12 +45,19 @@ export function createHandlerStore({
         ConsistentRead: true,
       },
     );
-    for await (const page of pages) handlers.push(...(page.Items ?? []).map(fromItem));
-    return handlers;
+    for await (const { Items = [] } of pages) {
+      for (const item of Items) {
+        if (item['sk'] === revisionKey.sk) current = item['revision'] as number;
+        else handlers.push(fromItem(item));
+      }
+    }
+    return { revision: current, handlers };
   }
 
   /** One handler. Throws NotFoundError. */
   async function get(id: string): Promise<StoredHandler> {
+    // The partition holds the revision too.
+    if (!id.startsWith('h_')) throw new NotFoundError('handler', id);
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: keyOf(id), ConsistentRead: true }),
     );
@@ -129,7 +141,7 @@ export function createHandlerStore({
       }),
     );
 
-  return { list, get, create, replace, remove, revision };
+  return { readAll, get, create, replace, remove, revision };
 }
 
 const toItem = ({ handler, sealedSecrets }: StoredHandler) => {

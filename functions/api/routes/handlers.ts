@@ -120,7 +120,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(list, async (context) => {
     const { event, type, status, q, limit, cursor } = context.req.valid('query');
     const patterns = event === undefined ? null : new Set(patternsFor(event));
-    const all = (await handlers.list())
+    const all = (await handlers.readAll()).handlers
       .map(({ handler }) => handler)
       .filter((handler) => (status === undefined ? handler.status !== 'archived' : handler.status === status))
       .filter((handler) => type === undefined || handler.target.type === type)

@@ -46,12 +46,12 @@ describe('the handler store', () => {
   });
 
   it('lists handlers over several pages of a query', async () => {
-    const before = (await store.list()).length;
+    const before = (await store.readAll()).handlers.length;
     // 30 descriptions of 10,000 characters of three bytes: almost 1 MB, where a page ends.
     const description = '漢'.repeat(10_000);
     await Promise.all(Array.from({ length: 120 }, () => storedOnce({ description })));
     const { store: recorded, names } = recordingStore();
-    expect(await recorded.list()).toHaveLength(before + 120);
+    expect((await recorded.readAll()).handlers).toHaveLength(before + 120);
     expect(names().length).toBeGreaterThan(1);
   });
 
@@ -59,7 +59,7 @@ describe('the handler store', () => {
     const made = await storedOnce();
     const { store: recorded, calls } = recordingStore();
     await recorded.get(made.handler.id);
-    await recorded.list();
+    await recorded.readAll();
     await recorded.revision();
     expect(calls.every(({ input }) => input['ConsistentRead'] === true)).toBe(true);
   });
@@ -113,7 +113,7 @@ describe('the revision', () => {
     expect(names().join(' ')).toBe(
       'UpdateItem PutItem UpdateItem UpdateItem PutItem UpdateItem UpdateItem DeleteItem UpdateItem',
     );
-    expect(calls[0]?.input['Key']).toEqual({ pk: 'REGISTRY', sk: 'REVISION' });
+    expect(calls[0]?.input['Key']).toEqual({ pk: 'HANDLER', sk: '#REVISION' });
   });
 
   it('is another one after every write', async () => {

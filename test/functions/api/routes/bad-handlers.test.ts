@@ -115,7 +115,7 @@ describe('POST /v1/handlers, 400', () => {
   it.each(bad)('%s', async (_, change, fields) => {
     const answer = await post({ ...aHandlerInput(), ...change });
     expect(fieldsOf(answer, 400).toSorted()).toEqual(fields);
-    expect(await api.store.list()).toEqual([]);
+    expect((await api.store.readAll()).handlers).toEqual([]);
   });
 
   it.each(notYet)('not available yet: %s', async (_, change, field) => {
