@@ -200,6 +200,15 @@ describe('list', () => {
     expect((await search.list({ from }, 20, cursor)).records).toEqual([]);
   });
 
+  it('goes on from the end of an hour, whichever handler the cursor names', async () => {
+    const { search, write } = await aLog();
+    const [record] = await write([anExecution()]);
+    for (const pk of ['', 'h_0#0', 'h_z#0']) {
+      const { records } = await search.list({}, 20, encodeJson([pk, '2026-11-23T10\uffff']));
+      expect(records).toMatchObject([{ key: record?.key }]);
+    }
+  });
+
   it('finds what was written while it was being read, once', async () => {
     const { search, write } = await aLog();
     await write(
