@@ -19,7 +19,7 @@ export async function runHandler(
   services: Services,
   {
     handler,
-    secrets,
+    signingKeys,
     event,
     key,
     deadline,
@@ -52,7 +52,7 @@ export async function runHandler(
     if (startedAt.getTime() + target.timeoutMs + marginMs > deadline.getTime()) return null;
     const outcome = await invokeTarget(services, {
       handler,
-      secrets,
+      signingKeys,
       event,
       webhookId: webhookIdOf(event.id, handler.id),
       timeoutMs: target.timeoutMs,

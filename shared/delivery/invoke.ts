@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { HttpTarget } from '../handlers/handler.ts';
@@ -16,8 +17,8 @@ export type InvokeServices = {
 /** One attempt: everything that is different from the next one. */
 export type TargetCall = {
   handler: { target: HttpTarget };
-  /** The handler's signing secrets, decrypted; more than one while a rotation overlaps. */
-  secrets: readonly string[];
+  /** The keys of the handler's signing secrets; more than one while a rotation overlaps. */
+  signingKeys: readonly KeyObject[];
   event: DomainEvent;
   webhookId: string;
   /** Milliseconds; the target's own, or less when the invocation ends before. */
@@ -37,7 +38,7 @@ export async function invokeTarget(services: InvokeServices, call: TargetCall): 
 
 async function invokeHttp(
   { agent, now, allowHttp }: InvokeServices,
-  { secrets, event, webhookId, timeoutMs }: TargetCall,
+  { signingKeys, event, webhookId, timeoutMs }: TargetCall,
   target: HttpTarget,
 ): Promise<Outcome> {
   // The API has checked the URL, but by the settings of that day.
@@ -51,7 +52,7 @@ async function invokeHttp(
       response: null,
     };
   }
-  const sign = signDelivery.bind(null, secrets);
+  const sign = signDelivery.bind(null, signingKeys);
   const request = buildRequest(target, { event, webhookId, at: now(), sign });
   return deliverHttp(agent, { ...request, timeoutMs });
 }

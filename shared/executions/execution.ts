@@ -35,6 +35,11 @@ export type ExecutionRecord = {
   request: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'> | null;
 };
 
+/** What lists need of a record: all but the event itself and the request. */
+export type ListedExecution = Omit<ExecutionRecord, 'event' | 'request'> & {
+  event: Omit<ExecutionRecord['event'], 'raw'>;
+};
+
 /** An execution in the lists of the API. */
 export const Execution = z.object({
   id: z.string(),
@@ -73,7 +78,7 @@ export const ExecutionDetail = Execution.extend({
 export type ExecutionDetail = z.output<typeof ExecutionDetail>;
 
 /** What lists show of a record. */
-export function summarize(record: ExecutionRecord): Execution {
+export function summarize(record: ListedExecution): Execution {
   const { handlerId, eventId } = readKey(record.key);
   const last = record.attempts.at(-1);
   const { state } = record;

@@ -1,5 +1,5 @@
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { Attempt, ExecutionRecord } from './execution.ts';
+import type { Attempt, ExecutionRecord, ListedExecution } from './execution.ts';
 import { readKey } from './key.ts';
 import type { ExecutionState, ExecutionStatus, StatusReason } from './life-cycle.ts';
 
@@ -41,7 +41,35 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
 
 /** The record in a DynamoDB item. */
 export function fromItem(item: Record<string, unknown>): ExecutionRecord {
-  const stored = item as StoredExecution;
+  const { eventBody, request } = item as StoredExecution;
+  const listed = fromListedItem(item);
+  return {
+    ...listed,
+    event: { ...listed.event, raw: unpackEvent(eventBody) },
+    request: request ?? null,
+  };
+}
+
+/** What `fromListedItem` reads. An event is most of its item, and lists do not show it. */
+export const listedAttributes = [
+  'pk',
+  'sk',
+  'handlerName',
+  'event',
+  'eventTime',
+  'objectId',
+  'status',
+  'reason',
+  'nextAttemptAt',
+  'generation',
+  'startedAt',
+  'attemptCount',
+  'attempts',
+] as const satisfies (keyof StoredExecution)[];
+
+/** The record in a DynamoDB item that was read with `listedAttributes`. */
+export function fromListedItem(item: Record<string, unknown>): ListedExecution {
+  const stored = item as Pick<StoredExecution, (typeof listedAttributes)[number]>;
   const key = { pk: stored.pk, sk: stored.sk };
   return {
     key,
@@ -50,7 +78,6 @@ export function fromItem(item: Record<string, unknown>): ExecutionRecord {
       type: stored.event,
       time: stored.eventTime ?? readKey(key).time,
       objectId: stored.objectId ?? null,
-      raw: unpackEvent(stored.eventBody),
     },
     state: stateOf(stored),
     generation: stored.generation,
@@ -62,7 +89,6 @@ export function fromItem(item: Record<string, unknown>): ExecutionRecord {
       response: null,
       ...attempt,
     })),
-    request: stored.request ?? null,
   };
 }
 
@@ -84,7 +110,11 @@ type StoredExecution = {
   eventBody: string | Uint8Array;
 };
 
-const stateOf = ({ status, reason, nextAttemptAt }: StoredExecution): ExecutionState =>
+const stateOf = ({
+  status,
+  reason,
+  nextAttemptAt,
+}: Pick<StoredExecution, 'status' | 'reason' | 'nextAttemptAt'>): ExecutionState =>
   ({
     status,
     ...(reason === undefined ? {} : { reason }),

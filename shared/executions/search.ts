@@ -1,8 +1,8 @@
 import { GetCommand, QueryCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { InvalidInputError, NotFoundError } from '../errors.ts';
-import type { ExecutionRecord } from './execution.ts';
+import type { ExecutionRecord, ListedExecution } from './execution.ts';
 import { hourPartition, hoursPartition } from './hours.ts';
-import { fromItem } from './item.ts';
+import { fromItem, fromListedItem, listedAttributes } from './item.ts';
 import { decodeExecutionId, hourOf, partitionsOf, readKey, type ExecutionKey } from './key.ts';
 import type { ExecutionStatus } from './life-cycle.ts';
 
@@ -17,7 +17,7 @@ export type ExecutionFilter = {
 };
 
 export type ExecutionPage = {
-  records: ExecutionRecord[];
+  records: ListedExecution[];
   nextCursor: string | null;
   /** Set when the search stopped because it had read enough: what is older was not looked at yet. */
   searchedBackTo: string | null;
@@ -36,6 +36,9 @@ const bytesPerReadUnit = 8192;
 // Sort before and after all that a sort key can hold.
 const beforeEverything = '0';
 const afterEverything = '\uffff';
+
+// Some of the names (status) are words of DynamoDB's own.
+const listedNames = new Map(listedAttributes.map((name) => [`#${name}`, name]));
 
 export type ExecutionSearch = ReturnType<typeof createExecutionSearch>;
 
@@ -72,7 +75,7 @@ export function createExecutionSearch({
   async function list(filter: ExecutionFilter, limit: number, cursor?: string): Promise<ExecutionPage> {
     const budget = { bytesLeft: maxReadBytes, endsAt: now().getTime() + maxReadMs };
     const start = cursor === undefined ? null : decodeCursor(cursor);
-    const records: ExecutionRecord[] = [];
+    const records: ListedExecution[] = [];
     for await (const step of walk(filter, start, limit, budget)) {
       if (step.kind === 'stopped') {
         return {
@@ -197,12 +200,8 @@ export function createExecutionSearch({
         TableName: tableName,
         KeyConditionExpression: 'pk = :pk AND sk BETWEEN :low AND :high',
         FilterExpression: conditions.join(' AND '),
-        ...(conditions.length > 1 && {
-          ExpressionAttributeNames: {
-            ...(filter.status !== undefined && { '#status': 'status' }),
-            ...(filter.event !== undefined && { '#event': 'event' }),
-          },
-        }),
+        ProjectionExpression: [...listedNames.keys()].join(', '),
+        ExpressionAttributeNames: Object.fromEntries(listedNames),
         ExpressionAttributeValues: {
           ':pk': stream.frontier.pk,
           ':low': low,
@@ -219,7 +218,7 @@ export function createExecutionSearch({
     );
     budget.bytesLeft -= (ConsumedCapacity?.CapacityUnits ?? 0) * bytesPerReadUnit;
     stream.pages++;
-    stream.read = (Items ?? []).map(fromItem);
+    stream.read = (Items ?? []).map(fromListedItem);
     stream.done = LastEvaluatedKey === undefined;
     if (LastEvaluatedKey !== undefined) {
       stream.frontier = LastEvaluatedKey as ExecutionKey;
@@ -281,7 +280,7 @@ export function createExecutionSearch({
 type Budget = { bytesLeft: number; endsAt: number };
 
 type Step =
-  | { kind: 'found'; record: ExecutionRecord }
+  | { kind: 'found'; record: ListedExecution }
   /** The budget is spent. Everything newer than this position was looked at. */
   | { kind: 'stopped'; position: ExecutionKey };
 
@@ -290,7 +289,7 @@ type Stream = {
   /** Nothing newer than this is left unread. */
   frontier: ExecutionKey;
   after: ExecutionKey | null;
-  read: ExecutionRecord[];
+  read: ListedExecution[];
   done: boolean;
   /** Pages that were read, and how many items the next one has. */
   pages: number;

@@ -1,11 +1,13 @@
+import type { KeyObject } from 'node:crypto';
+import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { DataKey } from './data-key.ts';
 import type { Handler } from './handler.ts';
 import { openSecret } from './secret-envelope.ts';
 import type { HandlerStore, StoredHandler } from './store.ts';
 
-/** A handler that events can be matched to, with the secrets that sign its deliveries. */
-export type RegisteredHandler = { handler: Handler; secrets: readonly string[] };
+/** A handler that events can be matched to, with the keys that sign its deliveries. */
+export type RegisteredHandler = { handler: Handler; signingKeys: readonly KeyObject[] };
 
 /** The handlers as one dispatcher environment sees them, at most a second old. */
 export type Registry = {
@@ -69,7 +71,7 @@ export function createRegistry({
     const key = await dataKey();
     return live.map(({ handler, sealedSecrets }) => ({
       handler,
-      secrets: sealedSecrets.map((sealed) => openSecret(key, handler.id, sealed)),
+      signingKeys: sealedSecrets.map((sealed) => signingKeyOf(openSecret(key, handler.id, sealed))),
     }));
   }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DeleteCommand, paginateScan, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
+import { encodeExecutionId } from '../../shared/executions/key.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
@@ -59,7 +60,10 @@ export async function startEnvironment() {
   }
 
   /** What the log holds of a handler. */
-  const logOf = async ({ id }: { id: string }) => (await executions.list({ handlerId: id }, 1000)).records;
+  const logOf = async ({ id }: { id: string }) => {
+    const { records } = await executions.list({ handlerId: id }, 1000);
+    return Promise.all(records.map(({ key }) => executions.get(encodeExecutionId(key))));
+  };
 
   return {
     ...tables,

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';
 import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
-import { newSigningSecret } from '../../shared/delivery/signature.ts';
+import { newSigningSecret, signingKeyOf } from '../../shared/delivery/signature.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 
 /** A handler as the store holds it; what a test does not say has the default of the schema. */
@@ -29,7 +29,7 @@ export function aHandler({
 
 export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
   handler: aHandler(handler),
-  secrets: [newSigningSecret()],
+  signingKeys: [signingKeyOf(newSigningSecret())],
 });
 
 /** The text of an EventBridge event, as the queue carries it. */

@@ -4,7 +4,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { createAddressGuard } from '../../../shared/delivery/address-guard.ts';
 import { createAgent } from '../../../shared/delivery/agent.ts';
 import { invokeTarget } from '../../../shared/delivery/invoke.ts';
-import { newSigningSecret } from '../../../shared/delivery/signature.ts';
+import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import type { DomainEvent } from '../../../shared/events/envelope.ts';
 import type { HttpTarget } from '../../../shared/handlers/handler.ts';
 import { startReceiver, type ReceivedRequest } from '../../support/http-server.ts';
@@ -50,7 +50,7 @@ const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
     { agent, now: () => now ?? new Date(), allowHttp },
     {
       handler: { target },
-      secrets: secrets ?? [secret],
+      signingKeys: (secrets ?? [secret]).map(signingKeyOf),
       event: event ?? eventWith({ objectId: 12, data: { name: 'Ann' } }),
       webhookId: 'e-1.h_1',
       timeoutMs: 10_000,

@@ -1,14 +1,14 @@
 import * as fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
-import { newSigningSecret, signDelivery } from '../../../shared/delivery/signature.ts';
+import { newSigningSecret, signDelivery, signingKeyOf } from '../../../shared/delivery/signature.ts';
 
 const nowSeconds = () => Math.floor(Date.now() / 1000);
 
 describe('signDelivery', () => {
   // standard-webhooks/standard-webhooks, libraries/javascript/src/webhook.test.ts
   it('gives the signature that Standard Webhooks publishes for its test vector', () => {
-    const signature = signDelivery(['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'], {
+    const signature = signDelivery([signingKeyOf('whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')], {
       id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
       timestamp: 1_614_265_330,
       body: '{"test": 2432232314}',
@@ -25,7 +25,7 @@ describe('signDelivery', () => {
         const headers = {
           'webhook-id': id,
           'webhook-timestamp': String(timestamp),
-          'webhook-signature': signDelivery([secret], { id, timestamp, body }),
+          'webhook-signature': signDelivery([signingKeyOf(secret)], { id, timestamp, body }),
         };
         expect(new Webhook(secret).verify(body, headers)).toEqual(JSON.parse(body));
       }),
@@ -38,7 +38,7 @@ describe('signDelivery', () => {
     const headers = {
       'webhook-id': delivery.id,
       'webhook-timestamp': String(delivery.timestamp),
-      'webhook-signature': signDelivery(secrets, delivery),
+      'webhook-signature': signDelivery(secrets.map(signingKeyOf), delivery),
     };
     for (const secret of secrets) expect(new Webhook(secret).verify('{}', headers)).toEqual({});
     expect(() => new Webhook(newSigningSecret()).verify('{}', headers)).toThrow('No matching signature');

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Handler } from '../../../shared/handlers/handler.ts';
+import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import { buildRegistry, createRegistry, patternsFor } from '../../../shared/handlers/registry.ts';
 import { sealSecret } from '../../../shared/handlers/secret-envelope.ts';
 import { createHandlerStore } from '../../../shared/handlers/store.ts';
@@ -46,11 +47,14 @@ function anEnvironment(answer?: Answer) {
 
 describe('the current registry', () => {
   it('has the handlers with their opened secrets', async () => {
-    const handler = await save(aHandler({ events: ['test.secrets'] }), ['whsec_new', 'whsec_old']);
+    const secrets = [newSigningSecret(), newSigningSecret()];
+    const handler = await save(aHandler({ events: ['test.secrets'] }), secrets);
     const registry = await anEnvironment().currentRegistry();
-    expect(registry.matching({ type: 'test.secrets' })).toEqual([
-      [{ handler, secrets: ['whsec_new', 'whsec_old'] }],
-    ]);
+    const [[registered] = []] = registry.matching({ type: 'test.secrets' });
+    expect(registered?.handler).toEqual(handler);
+    expect(
+      registered?.signingKeys.map((opened, index) => opened.equals(signingKeyOf(secrets[index] ?? ''))),
+    ).toEqual([true, true]);
   });
 
   it('sees an edit a second later', async () => {
