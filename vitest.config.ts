@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // `extends: true` hands the settings at the root on to both projects.
@@ -9,6 +10,8 @@ const resultsFile = process.env['HANDOFF_TEST_RESULTS'];
 export default defineConfig({
   test: {
     pool: 'threads',
+    // vitest would leave a processor to itself, which is half of a small machine.
+    maxWorkers: availableParallelism(),
     reporters: resultsFile === undefined ? ['default'] : ['default', ['json', { outputFile: resultsFile }]],
     unstubEnvs: true,
     restoreMocks: true,
@@ -23,8 +26,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/*.test.ts', 'test/{shared,functions,cdk,local,support}/**/*.test.ts'],
           // Nothing here sleeps; what takes longer hangs. The margin is for a laptop that compiles beside it.
-          testTimeout: 10_000,
-          hookTimeout: 20_000,
+          testTimeout: 20_000,
+          hookTimeout: 30_000,
         },
       },
       {

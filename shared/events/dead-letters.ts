@@ -20,8 +20,6 @@ export const deadLetterBodyPartition = (id: string): string => `DEAD_LETTER_BODY
 const partBytes = 380 * 1024;
 const secondsPerDay = 86_400;
 
-export type DeadLetters = ReturnType<typeof createDeadLetters>;
-
 /** The dead letters, in the executions table. */
 export function createDeadLetters({
   dynamo,

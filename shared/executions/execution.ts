@@ -3,9 +3,6 @@ import type { HttpTarget } from '../handlers/handler.ts';
 import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle.ts';
 import { encodeExecutionId, readKey, type ExecutionKey } from './key.ts';
 
-/** The last attempts that are kept with an execution. */
-export const maxAttemptsKept = 10;
-
 /** One try of an execution: a call that was really made. */
 export const Attempt = z.object({
   number: z.int().describe('From 1, counted on over all generations'),
@@ -29,7 +26,7 @@ export type ExecutionRecord = {
   /** When the first attempt began, or when it was held. */
   startedAt: string;
   attemptCount: number;
-  /** The last `maxAttemptsKept`. */
+  /** Oldest first. */
   attempts: readonly Attempt[];
   /** Where the last attempt went; null when none was made. */
   request: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'> | null;

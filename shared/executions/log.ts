@@ -21,8 +21,6 @@ const firstBackoffMs = 25;
 // How long a success waits for others to share its write, when the deliveries beside it are slow.
 const lingerMs = 100;
 
-export type ExecutionLog = ReturnType<typeof createExecutionLog>;
-
 /** The execution log, as the dispatcher writes it. */
 export function createExecutionLog({
   dynamo,

@@ -40,8 +40,6 @@ const afterEverything = '\uffff';
 // Some of the names (status) are words of DynamoDB's own.
 const listedNames = new Map(listedAttributes.map((name) => [`#${name}`, name]));
 
-export type ExecutionSearch = ReturnType<typeof createExecutionSearch>;
-
 /** The execution log, as people read it. The write path is cheap; this path pays. */
 export function createExecutionSearch({
   dynamo,

@@ -71,12 +71,12 @@ export function connect() {
 
     /** The executions of a handler, as soon as there are so many. */
     waitForExecutions: (handlerId: string, count: number): Promise<Execution[]> =>
-      vi.waitUntil(async () => {
+      vi.waitUntil<Execution[] | null>(async () => {
         const { items } = await api.get<{ items: Execution[] }>(
           `/v1/executions?handlerId=${handlerId}&limit=100`,
         );
         return items.length >= count ? items : null;
-      }, patience) as Promise<Execution[]>,
+      }, patience),
 
     getExecution: (id: string): Promise<ExecutionDetail> => api.get(`/v1/executions/${id}`),
 

@@ -206,19 +206,20 @@ test('killed before and after every remote step, it loses no accepted event and 
   onTestFinished(() => rm(template, { recursive: true }));
   const inTurn = pLimit(runsAtOnce);
   const problems: string[] = [];
-  let steps = 0;
-  let isOver = false;
-  // Steps are numbered at run time, so how many there are shows when a run has no such step any more.
-  const runStep = async (step: number): Promise<void> => {
+  /** Whether there was such a step: a run that has none is not killed. */
+  const runStep = async (step: number): Promise<boolean> => {
     const results = await Promise.all(
       ['before', 'after'].map((phase) => inTurn(() => run(template, `${step}:${phase}`))),
     );
     problems.push(...results.flatMap((result) => result.problems));
-    if (results.some(({ crashed }) => crashed)) steps = Math.max(steps, step);
-    else isOver = true;
+    return results.some(({ crashed }) => crashed);
   };
-  for (let step = 1; !isOver; step += 2) {
-    await Promise.all([runStep(step), runStep(step + 1)]);
+  // Steps are numbered at run time, so how many there are shows when a run has no such step any more.
+  let steps = 0;
+  for (;;) {
+    const existed = await Promise.all([runStep(steps + 1), runStep(steps + 2)]);
+    steps += existed.indexOf(false) === -1 ? existed.length : existed.indexOf(false);
+    if (existed.includes(false)) break;
   }
 
   console.info(`crash points: ${steps} remote steps, each killed before and after`);

@@ -183,11 +183,11 @@ describe('startEventSource', () => {
     const calls = start({ batchSize: 1 });
     await send(40);
     expect(calls).toHaveLength(2);
-    vi.advanceTimersByTime(499);
+    vi.advanceTimersByTime(999);
     expect(calls).toHaveLength(2);
     vi.advanceTimersByTime(1);
     expect(calls).toHaveLength(4);
-    for (let step = 0; step < 20; step += 1) vi.advanceTimersByTime(500);
+    for (let step = 0; step < 20; step += 1) vi.advanceTimersByTime(1000);
     expect(calls).toHaveLength(32);
     callAt(calls, 5).answer(allGood);
     await vi.waitFor(() => expect(calls).toHaveLength(33));

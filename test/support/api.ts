@@ -18,5 +18,3 @@ export function apiOf(url: string, token = engineToken) {
     delete: (path: string) => call<undefined>('DELETE', path),
   };
 }
-
-export type Api = ReturnType<typeof apiOf>;

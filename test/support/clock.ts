@@ -11,5 +11,3 @@ export function createClock(start: string) {
     },
   };
 }
-
-export type Clock = ReturnType<typeof createClock>;

@@ -25,17 +25,17 @@ function crashIf(number: number, phase: string): void {
   if (String(number) === crashStep && phase === crashPhase) process.kill(process.pid, 'SIGKILL');
 }
 
-const on = <Message>(channel: string, listener: (message: Message) => void): void =>
-  subscribe(channel, (message) => listener(message as Message));
+const requestOf = (message: unknown): object => (message as { request: object }).request;
 
 // The AWS SDK goes through node:http. The engine's own server does not use these channels.
-on<{ request: object }>('http.client.request.start', ({ request }) => before(request));
-on<{ request: object }>('http.client.response.finish', ({ request }) => after(request));
+subscribe('http.client.request.start', (message) => before(requestOf(message)));
+subscribe('http.client.response.finish', (message) => after(requestOf(message)));
 // Deliveries go through undici.
-on<{ request: object }>('undici:request:create', ({ request }) => before(request));
-on<{ request: object }>('undici:request:headers', ({ request }) => after(request));
-on<{ receiptHandles: string[] }>('tracing:handoff.queue.acknowledge:start', before);
-on<{ receiptHandles: string[] }>('tracing:handoff.queue.acknowledge:end', (acknowledged) => {
+subscribe('undici:request:create', (message) => before(requestOf(message)));
+subscribe('undici:request:headers', (message) => after(requestOf(message)));
+subscribe('tracing:handoff.queue.acknowledge:start', (message) => before(message as object));
+subscribe('tracing:handoff.queue.acknowledge:end', (message) => {
+  const acknowledged = message as { receiptHandles: string[] };
   after(acknowledged);
   writeSync(1, `acknowledged ${acknowledged.receiptHandles.length}\n`);
 });

@@ -25,5 +25,3 @@ export async function startTestDynamo() {
     },
   };
 }
-
-export type TestDynamo = Awaited<ReturnType<typeof startTestDynamo>>;

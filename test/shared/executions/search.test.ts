@@ -191,9 +191,9 @@ describe('list', () => {
           }
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
-  }, 30_000);
+  }, 60_000);
 
   it('takes a cursor into another search of the same log', async () => {
     const { search, write } = await aLog();
