@@ -65,17 +65,9 @@ export function createHandlerStore({
     return fromItem(Item);
   }
 
-  /** Stores a new handler. */
+  /** Stores a new handler. Its id is random, so a repeat by the SDK finds its own item and changes nothing. */
   const create = (stored: StoredHandler): Promise<void> =>
-    write(() =>
-      dynamo.send(
-        new PutCommand({
-          TableName: tableName,
-          Item: toItem(stored),
-          ConditionExpression: 'attribute_not_exists(pk)',
-        }),
-      ),
-    );
+    write(() => dynamo.send(new PutCommand({ TableName: tableName, Item: toItem(stored) })));
 
   /** Replaces a handler. Throws ConflictError (`version`) when the stored one is not at `version` any more. */
   const replace = (stored: StoredHandler, version: number): Promise<void> =>

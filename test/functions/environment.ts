@@ -11,7 +11,7 @@ import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';
 import { startTestDynamo } from '../support/dynamo.ts';
-import { startDynamoWire } from './dynamo-wire.ts';
+import { startDynamoWire } from '../support/dynamo-wire.ts';
 
 /**
  * What every function finds around it: both tables behind a wire that counts and fails calls, a data key, and

@@ -5,7 +5,7 @@ import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
-import { sentRequest } from './sent-request.ts';
+import { sentRequest } from '../sent-request.ts';
 
 const Time = z.iso
   .datetime({ offset: true })

@@ -7,7 +7,7 @@ import {
 } from '../../../shared/events/dead-letters.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo, type Answer } from '../executions/sdk-calls.ts';
+import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 
 const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());

@@ -10,7 +10,7 @@ import {
 import { anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo, type Answer } from './sdk-calls.ts';
+import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 
 const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());

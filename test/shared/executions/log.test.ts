@@ -10,7 +10,7 @@ import { createExecutionLog } from '../../../shared/executions/log.ts';
 import { anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo, type Answer } from './sdk-calls.ts';
+import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 
 // The waits between tries are noted and over at once.
 const waits = vi.hoisted(() => ({ list: [] as number[] }));

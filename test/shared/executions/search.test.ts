@@ -17,7 +17,7 @@ import {
 import { anEvent, anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo } from './sdk-calls.ts';
+import { createRecordingDynamo } from '../../support/sdk-calls.ts';
 
 const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());

@@ -8,7 +8,7 @@ import { createHandlerStore } from '../../../shared/handlers/store.ts';
 import { aHandler, aRegisteredHandler } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo, type Answer } from '../executions/sdk-calls.ts';
+import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 
 const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());

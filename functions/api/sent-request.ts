@@ -1,7 +1,7 @@
-import { buildRequest, webhookIdOf, type DeliveryRequest } from '../../../shared/delivery/request.ts';
-import { parseEvent } from '../../../shared/events/envelope.ts';
-import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
-import { readKey } from '../../../shared/executions/key.ts';
+import { buildRequest, webhookIdOf, type DeliveryRequest } from '../../shared/delivery/request.ts';
+import { parseEvent } from '../../shared/events/envelope.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { readKey } from '../../shared/executions/key.ts';
 
 /**
  * The last request of an execution as it was sent, without its signature; null when none was made. The log keeps

@@ -1,4 +1,4 @@
-import { createDynamo } from '../../../shared/aws/clients.ts';
+import { createDynamo } from '../../shared/aws/clients.ts';
 
 /** One call of the SDK: its command (`PutItem`), and its input as plain JavaScript values. */
 export type SdkCall = { name: string; input: Record<string, unknown> };

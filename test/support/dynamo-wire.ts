@@ -1,4 +1,4 @@
-import { startReceiver } from '../support/http-server.ts';
+import { startReceiver } from './http-server.ts';
 
 /** One request to DynamoDB: each try of the SDK is one. */
 export type DynamoCall = {
