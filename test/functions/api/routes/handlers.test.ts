@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { HandlerInput } from '../../../../shared/handlers/handler.ts';
 import { openSecret } from '../../../../shared/handlers/secret-envelope.ts';
 import { anExecution } from '../../../support/builders.ts';
 import { aHandlerInput, fieldsOf, startApi, type Api, type Body } from '../api.ts';
@@ -23,29 +24,7 @@ describe('POST /v1/handlers', () => {
     expect(id).toMatch(/^h_[\w-]{16}$/u);
     expect(secret).toMatch(/^whsec_[\w+/]+=*$/u);
     expect(createdAt).toMatch(isoTime);
-    expect(rest).toEqual({
-      name: 'CRM sync',
-      description: '',
-      events: ['client.create'],
-      filter: null,
-      transform: null,
-      target: {
-        type: 'http',
-        url: 'https://crm.example/hook',
-        method: 'POST',
-        headers: {},
-        auth: null,
-        format: 'standard',
-        timeoutMs: 10_000,
-      },
-      status: 'enabled',
-      priority: 100,
-      onFailure: 'continue',
-      retry: { schedule: 'default' },
-      rateLimit: null,
-      version: 1,
-      updatedAt: createdAt,
-    });
+    expect(rest).toEqual({ ...HandlerInput.parse(aHandlerInput()), version: 1, updatedAt: createdAt });
     expect(created.headers.get('etag')).toBe('"1"');
     expect(created.headers.get('location')).toBe(`/v1/handlers/${id}`);
 

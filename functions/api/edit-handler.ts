@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import { newSigningSecret } from '../../shared/delivery/signature.ts';
+import { targetUrlProblem } from '../../shared/delivery/target-url.ts';
+import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
+import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
+import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
+import type { StoredHandler } from '../../shared/handlers/store.ts';
+import { requireVersion } from './etag.ts';
+import { toFieldErrors } from './field-errors.ts';
+import { mergePatch } from './merge-patch.ts';
+import type { Services } from './services.ts';
+
+// An edit without If-Match is applied to whatever is stored; another edit may slip in between a few times.
+const maxTries = 5;
+
+/** An edit of a stored handler, and the versions that its caller wants it to be at (`If-Match`). */
+type Edit = { id: string; ifMatch: string | undefined };
+
+/** Every way in which a handler is changed through the API. Each edit is written against the version that was read. */
+export function createHandlerEditor({
+  handlers,
+  dataKey,
+  now,
+  ...targetSettings
+}: Pick<Services, 'handlers' | 'dataKey' | 'now' | 'allowHttp' | 'guard'>) {
+  /** Registers a handler, and shows this once the secret that signs its deliveries. */
+  async function create(input: HandlerInput): Promise<{ handler: Handler; secret: string }> {
+    requireTarget(input);
+    const secret = newSigningSecret();
+    const createdAt = now().toISOString();
+    const handler: Handler = {
+      id: `h_${randomBytes(12).toString('base64url')}`,
+      ...input,
+      version: 1,
+      createdAt,
+      updatedAt: createdAt,
+    };
+    await handlers.create({ handler, sealedSecrets: [sealSecret(await dataKey(), handler.id, secret)] });
+    return { handler, secret };
+  }
+
+  async function replace({ input, ...edit }: Edit & { input: HandlerInput }): Promise<Handler> {
+    requireTarget(input);
+    return change(edit, () => input);
+  }
+
+  /** @param changes a JSON Merge Patch; another `target.type` replaces the target */
+  const patch = ({ changes, ...edit }: Edit & { changes: Record<string, unknown> }): Promise<Handler> =>
+    change(edit, (current) => {
+      const input = applyPatch(current, changes);
+      requireTarget(input);
+      return input;
+    });
+
+  /** Flips the status. Whether the target may still be called is not asked: stopping a handler must always work. */
+  const setStatus = (id: string, status: 'enabled' | 'disabled'): Promise<Handler> =>
+    change({ id, ifMatch: undefined }, (current) => {
+      if (current.status === 'archived') {
+        throw new ConflictError('state', `The handler ${id} is archived; its status is set by an edit only.`);
+      }
+      return { ...inputOf(current), status };
+    });
+
+  const remove = (edit: Edit): Promise<void> =>
+    writeOver(edit, ({ handler }) => handlers.remove(handler.id, handler.version));
+
+  /** Applies a change to a handler, and raises its version. */
+  const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
+    writeOver(edit, async ({ handler: current, sealedSecrets }) => {
+      const handler: Handler = {
+        ...apply(current),
+        id: current.id,
+        version: current.version + 1,
+        createdAt: current.createdAt,
+        updatedAt: now().toISOString(),
+      };
+      await handlers.replace({ handler, sealedSecrets }, current.version);
+      return handler;
+    });
+
+  /** Reads a handler and writes against the version that was read; again, if another write came between. */
+  async function writeOver<Result>(
+    { id, ifMatch }: Edit,
+    write: (stored: StoredHandler) => Promise<Result>,
+  ): Promise<Result> {
+    for (let tries = 1; ; tries++) {
+      const stored = await handlers.get(id);
+      requireVersion(stored.handler, ifMatch);
+      try {
+        return await write(stored);
+      } catch (error) {
+        const isOvertaken = error instanceof ConflictError && error.reason === 'version';
+        if (!isOvertaken || ifMatch !== undefined || tries >= maxTries) throw error;
+      }
+    }
+  }
+
+  function requireTarget({ target }: HandlerInput): void {
+    const problem = targetUrlProblem(target.url, targetSettings);
+    if (problem !== null) throw new InvalidInputError([{ field: 'target.url', message: problem }]);
+  }
+
+  return { create, replace, patch, setStatus, remove };
+}
+
+function applyPatch(current: Handler, changes: Record<string, unknown>): HandlerInput {
+  const input = inputOf(current);
+  const targetType = (changes['target'] as { type?: unknown } | null | undefined)?.type;
+  const isOtherTarget = targetType !== undefined && targetType !== current.target.type;
+  const unknown = [
+    ...unknownRemovals(changes, HandlerInput.shape),
+    ...(isOtherTarget ? [] : unknownRemovals(changes['target'], current.target, 'target.')),
+  ];
+  if (unknown.length > 0) throw new InvalidInputError(unknown);
+  const parsed = HandlerInput.safeParse(
+    mergePatch(isOtherTarget ? { ...input, target: {} } : input, changes),
+  );
+  if (!parsed.success) throw new InvalidInputError(parsed.error.issues.flatMap(toFieldErrors));
+  return parsed.data;
+}
+
+// What a patch removes is gone before the schema could say that there is no such field.
+const unknownRemovals = (changes: unknown, known: object, prefix = ''): FieldError[] =>
+  Object.entries(changes ?? {})
+    .filter(([key, value]) => value === null && !Object.hasOwn(known, key))
+    .map(([key]) => ({ field: `${prefix}${key}`, message: 'is not a known field' }));
+
+function inputOf(handler: Handler): HandlerInput {
+  const { id: _id, version: _version, createdAt: _createdAt, updatedAt: _updatedAt, ...input } = handler;
+  return input;
+}
