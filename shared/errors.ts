@@ -38,3 +38,17 @@ export class ConflictError extends Error {
     this.reason = reason;
   }
 }
+
+/** What the caller sent is larger than what can be taken. The API answers 413. */
+export class TooLargeError extends Error {
+  override name = 'TooLargeError' as const;
+  readonly what: string;
+  readonly maxBytes: number;
+
+  /** @param what as the sentence to the caller names it: `body`, `event` */
+  constructor(what: string, maxBytes: number) {
+    super(`The ${what} has more than ${maxBytes} bytes.`);
+    this.what = what;
+    this.maxBytes = maxBytes;
+  }
+}

@@ -1,23 +1,23 @@
 import type { MiddlewareHandler } from 'hono';
-import { HTTPException } from 'hono/http-exception';
-import { InvalidInputError, type FieldError } from '../../shared/errors.ts';
+import { InvalidInputError, TooLargeError, type FieldError } from '../../shared/errors.ts';
 
 const maxBodyBytes = 256 * 1024;
 const maxEventBodyBytes = 1024 * 1024;
 // What is nested more deeply was made to exhaust a stack: this one, or that of whoever reads the event.
 const maxDepth = 100;
 
+/** What is wrong with a body of another type. */
+export const contentTypeError: FieldError = { field: 'content-type', message: 'must be application/json' };
+
 /** Refuses a body that is too large, is no JSON, or has keys that would reach an object's prototype. */
 export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
   const text = await req.text();
   const maxBytes = req.path === '/v1/events' ? maxEventBodyBytes : maxBodyBytes;
-  if (Buffer.byteLength(text) > maxBytes) {
-    throw new HTTPException(413, { message: `The body has more than ${maxBytes} bytes.` });
-  }
+  if (Buffer.byteLength(text) > maxBytes) throw new TooLargeError('body', maxBytes);
   if (text !== '') {
     const [mediaType = ''] = (req.header('content-type') ?? '').split(';');
     if (!/^application\/([\w.-]+\+)?json$/iu.test(mediaType.trim())) {
-      throw new InvalidInputError([{ field: 'content-type', message: 'must be application/json' }]);
+      throw new InvalidInputError([contentTypeError]);
     }
     const forbidden = forbiddenKeys(parse(text));
     if (forbidden.length > 0) throw new InvalidInputError(forbidden);

@@ -1,14 +1,27 @@
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { handle, type LambdaEvent } from 'hono/aws-lambda';
 import { parseEnv } from '../../shared/env.ts';
+import { log } from '../../shared/log.ts';
 import { ApiEnv } from './env.ts';
 import { createRouter } from './router.ts';
 import { buildServices } from './services.ts';
 
+/** A request as API Gateway's HTTP API hands it over (payload format 2.0). */
+export type ApiEvent = Extract<LambdaEvent, { rawPath: string }>;
+
 let serve: ReturnType<typeof handle> | undefined;
 
 /** Called by API Gateway for every request that its authorizer let through. */
-export async function handler(event: LambdaEvent): Promise<APIGatewayProxyStructuredResultV2> {
+export async function handler(event: ApiEvent): Promise<APIGatewayProxyStructuredResultV2> {
   serve ??= handle(createRouter(buildServices(parseEnv(ApiEnv, process.env))));
-  return (await serve(event)) as APIGatewayProxyStructuredResultV2;
+  const startedAt = Date.now();
+  const answer = (await serve(event)) as APIGatewayProxyStructuredResultV2;
+  // Without the query and the headers: what is searched for, and who asks, is nobody's business here.
+  log.info('request.answered', {
+    method: event.requestContext.http.method,
+    path: event.rawPath,
+    status: answer.statusCode,
+    durationMs: Date.now() - startedAt,
+  });
+  return answer;
 }

@@ -27,7 +27,7 @@ const descriptions = {
   404: 'There is no such thing',
   409: 'It is in a state in which this cannot be done',
   412: 'It has changed since it was read (If-Match)',
-  413: 'The body is too large',
+  413: 'The body, or the event in it, is too large',
 } as const;
 
 /** The error answers of a route, for its OpenAPI entry. */

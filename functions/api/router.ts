@@ -2,10 +2,16 @@ import { OpenAPIHono, type Hook } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import type { Context, Env } from 'hono';
 import packageJson from '../../package.json' with { type: 'json' };
-import { ConflictError, InvalidInputError, NotFoundError } from '../../shared/errors.ts';
+import {
+  ConflictError,
+  InvalidInputError,
+  NotFoundError,
+  TooLargeError,
+  type FieldError,
+} from '../../shared/errors.ts';
 import { log } from '../../shared/log.ts';
 import { toFieldErrors } from './field-errors.ts';
-import { readJsonBody } from './json-body.ts';
+import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
@@ -45,7 +51,13 @@ export function createRouter(services: Services): OpenAPIHono {
           allow: allowed.join(', '),
         });
   });
-  app.onError((error, context) => sendProblem(context, toProblem(error)));
+  app.onError((error, context) => {
+    const problem = toProblem(error);
+    if (problem.status === 500) {
+      log.error('request.failed', { method: context.req.method, path: context.req.path, error });
+    }
+    return sendProblem(context, problem);
+  });
   return app;
 }
 
@@ -62,19 +74,20 @@ const rejectInvalid: Hook<unknown, Env, string, unknown> = (result) => {
 };
 
 function toProblem(error: Error): Problem {
-  if (error instanceof InvalidInputError) {
-    return problemOf(400, 'The request is not valid.', error.fields);
-  }
+  if (error instanceof InvalidInputError) return invalid(error.fields);
   if (error instanceof NotFoundError) return problemOf(404, error.message);
   if (error instanceof ConflictError) return problemOf(error.reason === 'version' ? 412 : 409, error.message);
-  if (error instanceof HTTPException) {
-    // Hono's own 400 is about a body of type JSON that is empty.
-    const errors = error.status === 400 ? [{ field: 'body', message: error.message }] : undefined;
-    return problemOf(error.status, error.message, errors);
+  if (error instanceof TooLargeError) return problemOf(413, error.message);
+  // Hono's own: a type that it reads more strictly than we do (`application/json ; charset=utf-8`), which is the same fault
+  // as any other type, and a body of type JSON that is empty.
+  if (error instanceof HTTPException && error.status === 415) return invalid([contentTypeError]);
+  if (error instanceof HTTPException && error.status === 400) {
+    return invalid([{ field: 'body', message: error.message }]);
   }
-  log.error('request.failed', { error });
   return problemOf(500, 'Something went wrong on our side. The log has the details.');
 }
+
+const invalid = (fields: readonly FieldError[]) => problemOf(400, 'The request is not valid.', fields);
 
 const sendProblem = (context: Context, problem: Problem, headers: Record<string, string> = {}) =>
   context.body(JSON.stringify(problem), problem.status as 400, {

@@ -1,14 +1,17 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { HTTPException } from 'hono/http-exception';
 import { maxEventBytes } from '../../../shared/events/envelope.ts';
 import { eventTypeProblem } from '../../../shared/events/catalogue.ts';
-import { InvalidInputError } from '../../../shared/errors.ts';
+import { InvalidInputError, TooLargeError } from '../../../shared/errors.ts';
+import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
+import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
-// What EventBridge adds around the detail: id, times, names. Two names can have 128 and 256 characters.
-const envelopeBytes = 1024;
 const source = 'handoff.api';
+
+// The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
+const envelopeMargin = randomBytes(192).toString('base64');
 
 const NewEvent = z
   .strictObject({
@@ -49,12 +52,32 @@ export function addEventRoutes(app: OpenAPIHono, { publishEvent, now }: Services
       throw new InvalidInputError([{ field: 'Idempotency-Key', message: 'not available yet: leave it out' }]);
     }
     const { type, objectId, data } = context.req.valid('json');
-    if (Buffer.byteLength(JSON.stringify(data)) > maxEventBytes - envelopeBytes) {
-      throw new HTTPException(413, { message: `The event has more than ${maxEventBytes} bytes.` });
-    }
     // EventBridge keeps whole seconds: answer the time that the event will have.
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
-    const { id } = await publishEvent({ type, source, time, detail: { objectId, data } });
+    const event = { type, source, time, detail: { objectId, data } };
+    requireSize(event);
+    const { id } = await publishEvent(event);
     return context.json({ id, time: time.toISOString() }, 202);
   });
+}
+
+/**
+ * Refuses what would be dropped on its way, although the bus takes it: an event that a queue cannot carry, or that does not
+ * fit beside its executions. It would end as a dead letter, long after its 202.
+ */
+function requireSize({ detail, ...event }: EventToPublish): void {
+  const envelope = {
+    version: '0',
+    id: randomUUID(),
+    'detail-type': event.type,
+    source: event.source,
+    account: '000000000000',
+    time: event.time,
+    region: 'us-east-1',
+    resources: [],
+    detail,
+  };
+  const raw = JSON.stringify(envelope) + envelopeMargin;
+  if (Buffer.byteLength(raw) > maxEventBytes) throw new TooLargeError('event', maxEventBytes);
+  if (storageProblem(raw) !== null) throw new TooLargeError('compressed event', maxStoredEventBytes);
 }

@@ -12,6 +12,9 @@ const Time = z.iso
   .transform((time) => new Date(time).toISOString())
   .refine((time) => /^\d{4}-/u.test(time), 'must be in the years 0 to 9999');
 
+const whichTime =
+  "What counts is the event's own time; where that is more than an hour from when the queue took the event, the hour in which it did";
+
 const list = createRoute({
   method: 'get',
   path: '/v1/executions',
@@ -22,8 +25,8 @@ const list = createRoute({
       event: z.string().max(128).optional().describe('The event type'),
       status: ExecutionStatus.optional(),
       eventId: z.string().max(128).optional(),
-      from: Time.optional().describe('Event time, this one included'),
-      to: Time.optional().describe('Event time, this one included'),
+      from: Time.optional().describe(`Not before this time. ${whichTime}`),
+      to: Time.optional().describe(`Not after this time. ${whichTime}`),
       ...pageQuery,
       // Ends in a key of the table, which holds at most 1 KB.
       cursor: pageQuery.cursor.unwrap().max(1024).optional(),

@@ -1,5 +1,6 @@
-import type { LambdaEvent } from 'hono/aws-lambda';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { ApiEvent } from '../../../functions/api/lambda.ts';
+import { captureLog } from '../log-lines.ts';
 import { aHandlerInput, startApi, type Api, type Body } from './api.ts';
 
 let api: Api;
@@ -34,14 +35,19 @@ function anApiEvent(
       time: '23/Nov/2026:10:00:00 +0000',
       timeEpoch: 1795428000000,
     },
-  } as unknown as LambdaEvent;
+  } as unknown as ApiEvent;
+}
+
+/** The function as a new environment loads it. */
+async function loadHandler() {
+  for (const [name, value] of Object.entries(api.variables)) vi.stubEnv(name, value);
+  vi.resetModules();
+  return (await import('../../../functions/api/lambda.ts')).handler;
 }
 
 describe('handler', () => {
   it('answers API Gateway: a handler is created, listed and deleted', async () => {
-    for (const [name, value] of Object.entries(api.variables)) vi.stubEnv(name, value);
-    vi.resetModules();
-    const { handler } = await import('../../../functions/api/lambda.ts');
+    const handler = await loadHandler();
 
     const created = await handler(
       anApiEvent('POST', '/v1/handlers', { body: { ...aHandlerInput(), name: 'Ünïcode' } }),
@@ -68,5 +74,20 @@ describe('handler', () => {
       statusCode: 404,
       headers: { 'content-type': 'application/problem+json' },
     });
+  });
+
+  it('logs one wide line for each request, without what was asked or sent', async () => {
+    const handler = await loadHandler();
+    const lines = captureLog();
+    await handler(anApiEvent('GET', '/v1/handlers', { query: 'q=whoever' }));
+    await handler(anApiEvent('POST', '/v1/handlers', { body: { ...aHandlerInput(), name: 'Whoever' } }));
+    await handler(anApiEvent('DELETE', '/v1/handlers/h_gone'));
+    const answered = { level: 'INFO', message: 'request.answered', durationMs: expect.any(Number) as number };
+    expect(lines).toMatchObject([
+      { ...answered, method: 'GET', path: '/v1/handlers', status: 200 },
+      { ...answered, method: 'POST', path: '/v1/handlers', status: 201 },
+      { ...answered, method: 'DELETE', path: '/v1/handlers/h_gone', status: 404 },
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/whoever|whsec_/iu);
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { captureLog } from '../log-lines.ts';
-import { aHandlerInput, fieldsOf, startApi, type Api } from './api.ts';
+import { aHandlerInput, fieldsOf, messageOf, startApi, type Api } from './api.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -35,12 +35,21 @@ describe('a body', () => {
       'text/plain',
       'application/x-www-form-urlencoded',
       'application/json-seq',
+      'application/json ; charset=utf-8',
+      'application/json; charset',
+      'application/vnd.v2+json',
       'json',
       '',
     ]) {
       const answer = await api.request(method, path, '{}', { headers: { 'content-type': type } });
       expect(fieldsOf(answer, 400)).toEqual(['content-type']);
+      expect(messageOf(answer, 'content-type')).toBe('must be application/json');
     }
+  });
+
+  it.each(writes)('400: that is empty, of another content type, %s %s', async (method, path) => {
+    const answer = await api.request(method, path, undefined, { headers: { 'content-type': 'text/plain' } });
+    expect(fieldsOf(answer, 400)).toEqual(['content-type']);
   });
 
   it.each(writes)('413: of more than 256 KB, and 1 MB for events, %s %s', async (method, path) => {
@@ -96,7 +105,7 @@ describe('an error of our own', () => {
     expect(answer.body.detail).toBe('Something went wrong on our side. The log has the details.');
     expect(JSON.stringify(answer.body)).not.toMatch(/not today|AccessDenied|dynamo|handlers/iu);
     expect(lines).toMatchObject([
-      { level: 'ERROR', message: 'request.failed', error: { name: 'AccessDeniedException' } },
+      { level: 'ERROR', message: 'request.failed', method, path, error: { name: 'AccessDeniedException' } },
     ]);
   });
 

@@ -1,4 +1,6 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { storageProblem } from '../../../../shared/executions/item.ts';
 import { fieldsOf, messageOf, startApi, type Api } from '../api.ts';
 import { captureLog } from '../../log-lines.ts';
 
@@ -86,8 +88,45 @@ describe('POST /v1/events', () => {
   it('takes nearly 1 MB; 413: what is more than a bus would carry, and a body of more than 1 MB', async () => {
     const withText = (length: number) => ({ type: 'client.create', data: { text: 'x'.repeat(length) } });
     expect((await publish(withText(1_046_000))).status).toBe(202);
-    for (const length of [1_047_800, 1_048_576]) fieldsOf(await publish(withText(length)), 413);
+    for (const length of [1_048_200, 1_048_576]) fieldsOf(await publish(withText(length)), 413);
     expect(api.published()).toHaveLength(1);
+  });
+
+  it('413: counts the object id, and what the bus adds', async () => {
+    const event = { type: 'a.b', data: { text: 'x'.repeat(1_047_850) } };
+    expect((await publish(event)).status).toBe(202);
+    fieldsOf(await publish({ ...event, objectId: 'x'.repeat(256) }), 413);
+  });
+
+  it('413: what would not fit beside its executions; whatever it took, the dispatcher can keep', async () => {
+    const noise = randomBytes(450_000).toString('base64');
+    const publishNoise = (length: number) =>
+      publish({ type: 'a.b', data: { noise: noise.slice(0, length) } });
+    // Base64 compresses to three quarters: the limit of 256 KB is met at about 349,000 characters.
+    let [taken, refused] = [300_000, 400_000];
+    while (refused - taken > 16) {
+      const middle = Math.floor((taken + refused) / 2);
+      const { status } = await publishNoise(middle);
+      expect([202, 413]).toContain(status);
+      if (status === 202) taken = middle;
+      else refused = middle;
+    }
+    const answer = await publishNoise(refused);
+    fieldsOf(answer, 413);
+    expect(answer.body.detail).toBe('The compressed event has more than 262144 bytes.');
+    for (const { Source, DetailType, Detail, Time } of api.published()) {
+      const envelope = JSON.stringify({
+        version: '0',
+        id: randomUUID(),
+        'detail-type': DetailType,
+        source: Source,
+        account: '123456789012',
+        time: new Date(Time * 1000).toISOString(),
+        region: 'ap-southeast-4',
+        resources: [],
+      });
+      expect(storageProblem(`${envelope.slice(0, -1)},"detail":${Detail}}`)).toBeNull();
+    }
   });
 
   it('500: when the bus does not take it, without its words', async () => {
