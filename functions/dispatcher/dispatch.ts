@@ -1,9 +1,9 @@
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { storageProblem } from '../../shared/executions/item.ts';
-import { executionKey, keyToString, type ExecutionKey } from '../../shared/executions/key.ts';
+import { executionKey, keyToString } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
-import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
-import { runHandler } from './run-handler.ts';
+import { runEvent, type Call } from './run-event.ts';
 import type { Services } from './services.ts';
 
 /** A queue message, as far as the dispatcher cares. */
@@ -24,19 +24,24 @@ export type BatchReport = {
   deadLetters: number;
   /** Executions that an earlier delivery of the same message had logged. */
   repeated: number;
+  /** What was written to the log, by status. */
   executions: Record<ExecutionStatus, number>;
-  /** Why messages are returned, each reason once. */
+  /** What went wrong on our side, each thing once. */
   problems: string[];
 };
 
 /** An event to be dispatched, with the messages that brought it (a queue may deliver one twice). */
 type Arrival = { event: DomainEvent; sentAt: Date; receives: number; messageIds: string[] };
 
-/** One handler for one arrival, and where its execution lives. */
-type Call = RegisteredHandler & { key: ExecutionKey };
+/** Messages that have to come back, and why. */
+type Failure = { messageIds: readonly string[]; error: unknown };
 
-// An event received this often may be what kills the environment. It no longer takes others along.
-const suspectReceives = 3;
+/** What the parts of a batch add up to. */
+type Tally = { written: ExecutionRecord[]; repeated: number; failures: Failure[] };
+
+// What kills the environment takes its whole batch along, twice. The third and the fourth time each event runs alone, so
+// that the innocent ones get done; after that side by side again, or a backlog after an outage would never be.
+const runsAlone = ({ receives }: Arrival): boolean => receives === 3 || receives === 4;
 
 /**
  * Dispatches a batch: parse, find the handlers that match, run them by priority, write the log, and tell which
@@ -49,131 +54,133 @@ export async function dispatchBatch(
   messages: readonly Message[],
   deadline: Date,
 ): Promise<BatchReport> {
-  const report: BatchReport = {
-    messages: messages.length,
-    failedMessageIds: [],
-    deadLetters: 0,
-    repeated: 0,
-    executions: { succeeded: 0, failed: 0, waiting: 0, held: 0 },
-    problems: [],
-  };
-  const arrivals = await readMessages(services, messages, report);
-  const suspects = arrivals.filter(({ receives }) => receives >= suspectReceives);
-  await runEvents(
-    services,
-    arrivals.filter((arrival) => !suspects.includes(arrival)),
-    deadline,
-    report,
+  const { arrivals, deadLetters, failures } = await readMessages(services, messages);
+  const tallies = [
+    await runEvents(
+      services,
+      arrivals.filter((arrival) => !runsAlone(arrival)),
+      deadline,
+    ),
+  ];
+  for (const arrival of arrivals.filter(runsAlone)) {
+    tallies.push(await runEvents(services, [arrival], deadline));
+  }
+  // They say about how much ran: a batch is not done again for their sake.
+  const uncounted = await services.hours.flush().then(
+    () => [],
+    (error: unknown) => [{ messageIds: [], error }],
   );
-  for (const suspect of suspects) await runEvents(services, [suspect], deadline, report);
-  await services.hours
-    .flush()
-    .catch((error: unknown) => report.problems.push(`hourly counts: ${String(error)}`));
-  return report;
+
+  const allFailures = [...failures, ...tallies.flatMap((tally) => tally.failures), ...uncounted];
+  return {
+    messages: messages.length,
+    failedMessageIds: [...new Set(allFailures.flatMap(({ messageIds }) => messageIds))],
+    deadLetters,
+    repeated: tallies.reduce((sum, { repeated }) => sum + repeated, 0),
+    executions: countByStatus(tallies.flatMap(({ written }) => written)),
+    problems: [...new Set(allFailures.map(({ error }) => String(error)))],
+  };
 }
 
 /** Parses the messages. What cannot be an event becomes a dead letter, with its reason, and is done. */
 async function readMessages(
   { deadLetters }: Services,
   messages: readonly Message[],
-  report: BatchReport,
-): Promise<Arrival[]> {
+): Promise<{ arrivals: Arrival[]; deadLetters: number; failures: Failure[] }> {
   const arrivals = new Map<string, Arrival>();
+  const failures: Failure[] = [];
+  let rejected = 0;
   for (const message of messages) {
-    const parsed = parseEvent(message.body);
-    const reason = parsed.ok ? storageProblem(parsed.event.raw) : parsed.reason;
-    if (!parsed.ok || reason !== null) {
-      await deadLetters
-        .record({ id: message.id, receivedAt: message.sentAt, reason: reason ?? '', body: message.body })
-        .then(() => report.deadLetters++)
-        .catch((error: unknown) => giveBack(report, [message.id], error));
-      continue;
-    }
-    const { event } = parsed;
-    // What has one place in a handler's log is one event; a batch must not ask for a key twice.
-    const identity = executionKey('', event, message.sentAt, 1).sk;
-    const arrival = arrivals.get(identity);
-    if (arrival === undefined) {
-      const { sentAt, receives } = message;
-      arrivals.set(identity, { event, sentAt, receives, messageIds: [message.id] });
-    } else {
-      arrival.messageIds.push(message.id);
-      arrival.receives = Math.max(arrival.receives, message.receives);
+    try {
+      const parsed = parseEvent(message.body);
+      const reason = parsed.ok ? storageProblem(parsed.event.raw) : parsed.reason;
+      if (parsed.ok && reason === null) {
+        addArrival(arrivals, parsed.event, message);
+      } else {
+        const { id, sentAt: receivedAt, body } = message;
+        await deadLetters.record({ id, receivedAt, reason: reason ?? '', body });
+        rejected += 1;
+      }
+    } catch (error) {
+      failures.push({ messageIds: [message.id], error });
     }
   }
-  return [...arrivals.values()];
+  return { arrivals: [...arrivals.values()], deadLetters: rejected, failures };
 }
 
-/** Runs events side by side and writes their executions. */
-async function runEvents(
-  services: Services,
-  arrivals: readonly Arrival[],
-  deadline: Date,
-  report: BatchReport,
-): Promise<void> {
-  if (arrivals.length === 0) return;
+// What has one place in a handler's log is one event; a batch must not ask for a key twice.
+function addArrival(
+  arrivals: Map<string, Arrival>,
+  event: DomainEvent,
+  { id, sentAt, receives }: Message,
+): void {
+  const place = executionKey('', event, sentAt, 1).sk;
+  const arrival = arrivals.get(place);
+  if (arrival === undefined) {
+    arrivals.set(place, { event, sentAt, receives, messageIds: [id] });
+  } else {
+    arrival.messageIds.push(id);
+    arrival.receives = Math.max(arrival.receives, receives);
+  }
+}
+
+/** Runs events side by side and writes their executions. What fails here comes back, and what is logged is not run again. */
+async function runEvents(services: Services, arrivals: readonly Arrival[], deadline: Date): Promise<Tally> {
+  if (arrivals.length === 0) return { written: [], repeated: 0, failures: [] };
   try {
-    const registry = await services.currentRegistry();
-    const plans = arrivals.map((arrival) => ({
-      arrival,
-      groups: registry
-        .matching(arrival.event)
-        .map((group) => group.map((registered) => planCall(registered, arrival))),
-    }));
+    const plans = await planCalls(services, arrivals);
     const arrivalOf = new Map(
-      plans.flatMap(({ arrival, groups }) => groups.flat().map(({ key }) => [key, arrival] as const)),
+      plans.flatMap(({ arrival, keys }) => keys.map((key) => [key, arrival] as const)),
     );
     const recorded = await services.executionLog.findRecorded([...arrivalOf.keys()]);
-    report.repeated += recorded.size;
-
     const batch = services.executionLog.openBatch();
-    await Promise.all(plans.map(({ arrival, groups }) => runByPriority(arrival, groups)));
-    for (const { record, error } of await batch.close()) {
-      giveBack(report, arrivalOf.get(record.key)?.messageIds ?? [], error);
-      report.executions[record.state.status]--;
-    }
-
-    async function runByPriority(arrival: Arrival, groups: readonly Call[][]): Promise<void> {
-      for (const group of groups) {
-        const done = await Promise.all(
-          group.filter(({ key }) => !recorded.has(keyToString(key))).map((call) => runCall(arrival, call)),
+    const problems = await Promise.all(
+      plans.map(async ({ arrival, groups }) => {
+        const missing = groups.map((group) => group.filter(({ key }) => !recorded.has(keyToString(key))));
+        return runEvent(services, { event: arrival.event, groups: missing, deadline }, (record) =>
+          batch.add(record, { redelivered: arrival.receives > 1 }),
         );
-        // The priorities after it run when the message comes back.
-        if (done.includes(false)) return;
-      }
-    }
-
-    /** Runs a handler and hands its execution to the log. Otherwise gives the message back, and answers false. */
-    async function runCall({ event, receives, messageIds }: Arrival, call: Call): Promise<boolean> {
-      try {
-        const record = await runHandler(services, { ...call, event, deadline });
-        if (record === null) {
-          giveBack(report, messageIds, 'the deadline of the batch was too near for the rest of the event');
-          return false;
-        }
-        report.executions[record.state.status]++;
-        batch.add(record, { redelivered: receives > 1 });
-        return true;
-      } catch (error) {
-        // A fault of our own. It must not take along what else is in the batch.
-        giveBack(report, messageIds, error);
-        return false;
-      }
-    }
+      }),
+    );
+    const { written, unwritten } = await batch.close();
+    return {
+      written,
+      repeated: recorded.size,
+      failures: [
+        ...problems.flatMap((error, index) =>
+          error === null ? [] : [{ messageIds: plans[index]?.arrival.messageIds ?? [], error }],
+        ),
+        ...unwritten.map(({ record, error }) => ({
+          messageIds: arrivalOf.get(record.key)?.messageIds ?? [],
+          error,
+        })),
+      ],
+    };
   } catch (error) {
-    // Nothing is lost: the messages come back, and what is in the log by then is not run again.
-    for (const { messageIds } of arrivals) giveBack(report, messageIds, error);
-  }
-
-  function planCall(registered: RegisteredHandler, { event, sentAt }: Arrival): Call {
-    return { ...registered, key: executionKey(registered.handler.id, event, sentAt, services.logShards) };
+    return {
+      written: [],
+      repeated: 0,
+      failures: [{ messageIds: arrivals.flatMap(({ messageIds }) => messageIds), error }],
+    };
   }
 }
 
-function giveBack(report: BatchReport, messageIds: readonly string[], problem: unknown): void {
-  for (const id of messageIds) {
-    if (!report.failedMessageIds.includes(id)) report.failedMessageIds.push(id);
-  }
-  const text = problem instanceof Error ? `${problem.name}: ${problem.message}` : String(problem);
-  if (!report.problems.includes(text)) report.problems.push(text);
+/** The calls that each event asks for, by priority, and the keys of their executions. */
+async function planCalls({ currentRegistry, logShards }: Services, arrivals: readonly Arrival[]) {
+  const registry = await currentRegistry();
+  return arrivals.map((arrival) => {
+    const groups = registry.matching(arrival.event).map((group) =>
+      group.map((registered): Call => ({
+        registered,
+        key: executionKey(registered.handler.id, arrival.event, arrival.sentAt, logShards),
+      })),
+    );
+    return { arrival, groups, keys: groups.flat().map(({ key }) => key) };
+  });
+}
+
+function countByStatus(records: readonly ExecutionRecord[]): Record<ExecutionStatus, number> {
+  const counts = { succeeded: 0, failed: 0, waiting: 0, held: 0 };
+  for (const { state } of records) counts[state.status] += 1;
+  return counts;
 }

@@ -1,10 +1,10 @@
 import { invokeTarget } from '../../shared/delivery/invoke.ts';
-import { webhookIdOf } from '../../shared/delivery/request.ts';
-import type { Outcome } from '../../shared/delivery/outcome.ts';
+import { sentRequestOf, webhookIdOf } from '../../shared/delivery/request.ts';
 import type { DomainEvent } from '../../shared/events/envelope.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import type { ExecutionKey } from '../../shared/executions/key.ts';
-import { afterAttempt, defaultSchedule } from '../../shared/executions/retry-decision.ts';
+import { defaultSchedule } from '../../shared/executions/retry-decision.ts';
+import { beginExecution, holdExecution, settleAttempt } from '../../shared/executions/settle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import type { Services } from './services.ts';
 
@@ -17,70 +17,27 @@ const marginMs = 5000;
  */
 export async function runHandler(
   services: Services,
-  {
-    handler,
-    signingKeys,
-    event,
-    key,
-    deadline,
-  }: RegisteredHandler & {
-    event: DomainEvent;
-    key: ExecutionKey;
-    deadline: Date;
-  },
+  { handler, signing }: RegisteredHandler,
+  { event, key, deadline }: { event: DomainEvent; key: ExecutionKey; deadline: Date },
 ): Promise<ExecutionRecord | null> {
-  const record = {
-    key,
-    handlerName: handler.name,
-    event: { type: event.type, time: event.time, objectId: event.objectId, raw: event.raw },
-    generation: 1,
-  };
-  if (handler.status === 'disabled') {
-    return {
-      ...record,
-      state: { status: 'held', reason: 'disabled' },
-      startedAt: services.now().toISOString(),
-      attemptCount: 0,
-      attempts: [],
-      request: null,
-    };
-  }
+  const { now, random, retryScale, inTurn } = services;
+  const beginning = beginExecution(key, handler, event);
+  if (handler.status === 'disabled') return holdExecution(beginning, now());
 
-  const { target } = handler;
-  return services.inTurn(async () => {
-    const startedAt = services.now();
+  return inTurn(async () => {
+    const { target } = handler;
+    const startedAt = now();
     if (startedAt.getTime() + target.timeoutMs + marginMs > deadline.getTime()) return null;
-    const outcome = await invokeTarget(services, {
-      handler,
-      signingKeys,
-      event,
-      webhookId: webhookIdOf(event.id, handler.id),
-      timeoutMs: target.timeoutMs,
+    const webhookId = webhookIdOf(event.id, handler.id);
+    const outcome = await invokeTarget(services, { target, signing, event, webhookId });
+    return settleAttempt(beginning, {
+      outcome,
+      sent: sentRequestOf(target),
+      startedAt,
+      endedAt: now(),
+      schedule: defaultSchedule,
+      random: random(),
+      scale: retryScale,
     });
-    const endedAt = services.now();
-    return {
-      ...record,
-      state: afterAttempt(outcome, {
-        attempt: 1,
-        schedule: defaultSchedule,
-        now: endedAt,
-        random: services.random(),
-        scale: services.retryScale,
-      }),
-      startedAt: startedAt.toISOString(),
-      attemptCount: 1,
-      attempts: [toAttempt(outcome, 1, startedAt, endedAt)],
-      request: { method: target.method, url: target.url, headers: target.headers, format: target.format },
-    };
   });
 }
-
-const toAttempt = (outcome: Outcome, number: number, startedAt: Date, endedAt: Date) => ({
-  number,
-  at: startedAt.toISOString(),
-  // A clock that is set back during the call must not give a negative duration.
-  durationMs: Math.max(0, endedAt.getTime() - startedAt.getTime()),
-  statusCode: outcome.statusCode,
-  error: outcome.kind === 'failed' ? outcome.error : null,
-  response: outcome.response,
-});

@@ -13,9 +13,11 @@ import type { DispatcherEnv } from './env.ts';
 /** All that the dispatcher may touch. */
 export type Services = ReturnType<typeof buildServices>;
 
-/** Built once per environment, at its first invocation. */
-export function buildServices(env: DispatcherEnv) {
-  const now = () => new Date();
+/** Built once per environment, at its first invocation. The clock and the dice are parameters for tests. */
+export function buildServices(
+  env: DispatcherEnv,
+  { now = () => new Date(), random = Math.random }: { now?: () => Date; random?: () => number } = {},
+) {
   const dynamo = createDynamo();
   const store = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE });
   const dataKey = createDataKey(env.DATA_KEY, {
@@ -34,12 +36,13 @@ export function buildServices(env: DispatcherEnv) {
   });
   return {
     now,
-    random: Math.random,
+    random,
     currentRegistry: createRegistry({ store, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     executionLog: createExecutionLog({ ...executions, hours, retention }),
     hours,
     agent: createAgent(guard),
+    guard,
     allowHttp: env.ALLOW_HTTP,
     inTurn: pLimit(env.MAX_CONCURRENT_DELIVERIES),
     logShards: env.LOG_SHARDS,

@@ -1,66 +1,68 @@
-import type { KeyObject } from 'node:crypto';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { HttpTarget } from '../handlers/handler.ts';
+import type { Signing } from '../handlers/registry.ts';
+import type { AddressGuard } from './address-guard.ts';
 import { deliverHttp } from './http.ts';
 import type { Outcome } from './outcome.ts';
-import { buildRequest } from './request.ts';
+import { buildRequest, sentRequestOf } from './request.ts';
 import { signDelivery } from './signature.ts';
+import { targetUrlProblem } from './target-url.ts';
 
+/** What it takes to call a target. */
 export type InvokeServices = {
   agent: Agent;
-  now: () => Date;
+  guard: AddressGuard;
   /** Whether plain http:// targets are allowed. */
   allowHttp: boolean;
+  now: () => Date;
 };
 
-/** One attempt: everything that is different from the next one. */
+/** One attempt. */
 export type TargetCall = {
-  handler: { target: HttpTarget };
-  /** The keys of the handler's signing secrets; more than one while a rotation overlaps. */
-  signingKeys: readonly KeyObject[];
+  target: HttpTarget;
+  signing: Signing;
   event: DomainEvent;
+  /** The same on every attempt of an execution. */
   webhookId: string;
-  /** Milliseconds; the target's own, or less when the invocation ends before. */
-  timeoutMs: number;
 };
 
-/** Makes one attempt: builds what the target is sent, signs it, sends it. What goes wrong out there is an `Outcome`. */
+/**
+ * Makes one attempt: builds what the target is sent, signs it, sends it, and waits for up to the target's own
+ * `timeoutMs`. What goes wrong out there is an `Outcome`.
+ */
 export async function invokeTarget(services: InvokeServices, call: TargetCall): Promise<Outcome> {
-  const { target } = call.handler;
-  switch (target.type) {
+  switch (call.target.type) {
     case 'http':
-      return invokeHttp(services, call, target);
+      return invokeHttp(services, call);
     default:
-      return target.type satisfies never;
+      return call.target.type satisfies never;
   }
 }
 
 async function invokeHttp(
-  { agent, now, allowHttp }: InvokeServices,
-  { signingKeys, event, webhookId, timeoutMs }: TargetCall,
-  target: HttpTarget,
+  { agent, guard, allowHttp, now }: InvokeServices,
+  { target, signing, event, webhookId }: TargetCall,
 ): Promise<Outcome> {
   // The API has checked the URL, but by the settings of that day.
-  const problem = urlProblem(target.url, allowHttp);
-  if (problem !== null) {
-    return {
-      kind: 'failed',
-      retryable: false,
-      statusCode: null,
-      error: `refused url: ${problem}`,
-      response: null,
-    };
-  }
-  const sign = signDelivery.bind(null, signingKeys);
-  const request = buildRequest(target, { event, webhookId, at: now(), sign });
-  return deliverHttp(agent, { ...request, timeoutMs });
+  const problem = targetUrlProblem(target.url, { allowHttp, guard });
+  if (problem !== null) return notSent(`refused target: ${problem}`, { retryable: false });
+  // A receiver must be able to rely on the signature; the secret can be mended before the last attempt.
+  if ('problem' in signing) return notSent(`signature: ${signing.problem}`, { retryable: true });
+
+  const request = buildRequest(sentRequestOf(target), {
+    event,
+    webhookId,
+    at: now(),
+    sign: (delivery) => signDelivery(signing.keys, delivery),
+  });
+  return deliverHttp(agent, { ...request, timeoutMs: target.timeoutMs });
 }
 
-function urlProblem(text: string, allowHttp: boolean): string | null {
-  const url = URL.parse(text);
-  if (url === null) return 'it is not a URL';
-  if (url.protocol === 'https:') return null;
-  if (url.protocol !== 'http:') return `${url.protocol} is neither https: nor http:`;
-  return allowHttp ? null : 'plain http:// is not allowed by the setting allowHttp';
-}
+const notSent = (error: string, { retryable }: { retryable: boolean }): Outcome => ({
+  kind: 'failed',
+  retryable,
+  statusCode: null,
+  error,
+  response: null,
+});

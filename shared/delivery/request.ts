@@ -3,6 +3,17 @@ import type { DomainEvent } from '../events/envelope.ts';
 import { formatBody } from '../events/format.ts';
 import type { HttpTarget } from '../handlers/handler.ts';
 
+/** Where an attempt went, as the log keeps it: of the target what a later edit could change, and no secret. */
+export type SentRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'>;
+
+export const sentRequestOf = ({ type, method, url, headers, format }: HttpTarget): SentRequest => ({
+  type,
+  method,
+  url,
+  headers,
+  format,
+});
+
 /** What an HTTP target is sent. */
 export type DeliveryRequest = {
   method: HttpTarget['method'];
@@ -21,7 +32,7 @@ export const webhookIdOf = (eventId: string, handlerId: string): string => `${ev
  * @param sign gives the `webhook-signature`
  */
 export function buildRequest(
-  target: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'>,
+  target: SentRequest,
   {
     event,
     webhookId,

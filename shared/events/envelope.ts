@@ -49,9 +49,7 @@ const Envelope = z.looseObject({
     .max(128, 'is longer than 128 characters'),
   source: z.string('is missing or not a string').max(256, 'is longer than 256 characters'),
   time: z.iso.datetime({ offset: true, error: 'is not an ISO 8601 time' }),
-  detail: z
-    .custom<Record<string, unknown>>(isPlainObject, 'is not an object')
-    .refine((detail) => !isDeeperThan(maxDepth, detail), `is nested more than ${maxDepth} levels deep`),
+  detail: z.custom<Record<string, unknown>>(isPlainObject, 'is not an object'),
 });
 
 /**
@@ -68,6 +66,9 @@ export function parseEvent(body: string): ParsedEvent {
     json = JSON.parse(body);
   } catch (error) {
     return { ok: false, reason: `The message is not JSON: ${(error as SyntaxError).message}` };
+  }
+  if (isDeeperThan(maxDepth, json)) {
+    return { ok: false, reason: `The event is nested more than ${maxDepth} levels deep.` };
   }
   const parsed = Envelope.safeParse(json);
   if (!parsed.success) {

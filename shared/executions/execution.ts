@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { HttpTarget } from '../handlers/handler.ts';
+import type { SentRequest } from '../delivery/request.ts';
 import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle.ts';
 import { encodeExecutionId, readKey, type ExecutionKey } from './key.ts';
 
@@ -29,7 +29,7 @@ export type ExecutionRecord = {
   /** Oldest first. */
   attempts: readonly Attempt[];
   /** Where the last attempt went; null when none was made. */
-  request: Pick<HttpTarget, 'method' | 'url' | 'headers' | 'format'> | null;
+  request: SentRequest | null;
 };
 
 /** What lists need of a record: all but the event itself and the request. */

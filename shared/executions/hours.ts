@@ -38,18 +38,40 @@ export function createHourlyCounts({
   const pending = new Map<string, { hour: string; handlerId: string; counts: Counts }>();
   let flushedAt = now().getTime();
 
-  /** Makes sure that the rows for an execution exist. To be awaited before the execution is written. */
-  async function open(record: ExecutionRecord): Promise<void> {
-    const hour = hourOf(record.key.sk);
-    await Promise.all([once(hoursPartition, hour), once(hourPartition(hour), readKey(record.key).handlerId)]);
+  /**
+   * Counts executions that are about to be written, and makes sure that their rows exist: to be awaited before they
+   * are. A row is made with the counts that it has by then, or a deployment where little happens would show none.
+   */
+  async function count(records: readonly ExecutionRecord[]): Promise<void> {
+    const rows = new Map<string, { hour: string; handlerId: string }>();
+    for (const record of records) {
+      const hour = hourOf(record.key.sk);
+      const { handlerId } = readKey(record.key);
+      const row = `${hour}#${handlerId}`;
+      rows.set(row, { hour, handlerId });
+      const entry = pending.get(row) ?? { hour, handlerId, counts: new Map() };
+      pending.set(row, entry);
+      add(entry.counts, record.state.status, 1);
+      const last = record.attempts.at(-1);
+      if (last !== undefined) add(entry.counts, durationBucket(last.durationMs), 1);
+    }
+    await Promise.all(
+      [...rows].flatMap(([row, { hour, handlerId }]) => [
+        openOnce(`${hoursPartition}#${hour}`, () => update(hoursPartition, hour, new Map())),
+        openOnce(row, () => {
+          const counts = pending.get(row)?.counts ?? new Map();
+          pending.delete(row);
+          return update(hourPartition(hour), handlerId, counts);
+        }),
+      ]),
+    );
   }
 
-  function once(pk: string, sk: string): Promise<unknown> {
-    const row = `${pk}#${sk}`;
+  function openOnce(row: string, open: () => Promise<unknown>): Promise<unknown> {
     let made = opened.get(row);
     if (made === undefined) {
       if (opened.size >= maxRemembered) opened.clear();
-      made = update(pk, sk, new Map()).catch((error: unknown) => {
+      made = open().catch((error: unknown) => {
         opened.delete(row);
         throw error;
       });
@@ -58,34 +80,18 @@ export function createHourlyCounts({
     return made;
   }
 
-  /** Counts an execution that was logged. */
-  function count({ key, state, attempts }: ExecutionRecord): void {
-    const hour = hourOf(key.sk);
-    const { handlerId } = readKey(key);
-    const row = `${hour}#${handlerId}`;
-    let entry = pending.get(row);
-    if (entry === undefined) {
-      entry = { hour, handlerId, counts: new Map() };
-      pending.set(row, entry);
-    }
-    add(entry.counts, state.status, 1);
-    const last = attempts.at(-1);
-    if (last !== undefined) add(entry.counts, durationBucket(last.durationMs), 1);
-  }
-
   /** Adds what was counted to the rows, unless that was done less than ten seconds ago. */
   async function flush(): Promise<void> {
     if (pending.size === 0 || now().getTime() - flushedAt < flushIntervalMs) return;
     flushedAt = now().getTime();
-    const rows = [...pending.values()];
+    const entries = [...pending.values()];
     pending.clear();
     await Promise.all(
-      rows.map(({ hour, handlerId, counts }) => update(hourPartition(hour), handlerId, counts)),
+      entries.map(({ hour, handlerId, counts }) => update(hourPartition(hour), handlerId, counts)),
     );
   }
 
   function update(pk: string, sk: string, counts: Counts): Promise<unknown> {
-    const keptDays = Math.max(retention.endedDays, retention.heldDays) + 1;
     const names = [...counts.keys()];
     const additions = names.map((_, index) => `#count${index} :count${index}`);
     return dynamo.send(
@@ -97,15 +103,18 @@ export function createHourlyCounts({
           ExpressionAttributeNames: Object.fromEntries(names.map((name, index) => [`#count${index}`, name])),
         }),
         ExpressionAttributeValues: {
-          ':expiresAt': Math.floor(now().getTime() / 1000) + keptDays * secondsPerDay,
+          ':expiresAt': Math.floor(now().getTime() / 1000) + keptDays(retention) * secondsPerDay,
           ...Object.fromEntries([...counts.values()].map((value, index) => [`:count${index}`, value])),
         },
       }),
     );
   }
 
-  return { open, count, flush };
+  return { count, flush };
 }
+
+// An execution is kept from its last change on, and one of this hour may be tried again for three days.
+const keptDays = ({ endedDays, heldDays }: Retention): number => Math.max(endedDays, heldDays) + 7;
 
 function add(counts: Counts, name: string, amount: number): void {
   counts.set(name, (counts.get(name) ?? 0) + amount);

@@ -64,6 +64,7 @@ export function createExecutionLog({
    * condition; everything else by a single conditional write, at once.
    */
   function openBatch() {
+    const written: ExecutionRecord[] = [];
     const unwritten: Unwritten[] = [];
     const writes: Promise<void>[] = [];
     let successes: ExecutionRecord[] = [];
@@ -96,11 +97,11 @@ export function createExecutionLog({
     }
 
     // Failures are collected, not thrown: each belongs to its message alone, which goes back to the queue.
-    function track(records: ExecutionRecord[], write: () => Promise<{ written: boolean }>): void {
+    function track(records: ExecutionRecord[], write: () => Promise<{ lost: boolean }>): void {
       writes.push(
         write().then(
-          ({ written }) => {
-            if (written) for (const record of records) hours.count(record);
+          ({ lost }) => {
+            if (!lost) written.push(...records);
           },
           (error: unknown) => {
             unwritten.push(...records.map((record) => ({ record, error })));
@@ -109,18 +110,18 @@ export function createExecutionLog({
       );
     }
 
-    /** Writes what is left and tells which executions are not in the log. */
-    async function close(): Promise<Unwritten[]> {
+    /** Writes what is left and tells which executions are in the log, and which are not and why. */
+    async function close(): Promise<{ written: ExecutionRecord[]; unwritten: Unwritten[] }> {
       writeSuccesses();
       await Promise.all(writes);
-      return unwritten;
+      return { written, unwritten };
     }
 
     return { add, close };
   }
 
-  async function putSuccesses(records: readonly ExecutionRecord[]): Promise<{ written: true }> {
-    await Promise.all(records.map((record) => hours.open(record)));
+  async function putSuccesses(records: readonly ExecutionRecord[]): Promise<{ lost: false }> {
+    await hours.count(records);
     let requests = records.map((record) => ({ PutRequest: { Item: toItem(record, retention, now()) } }));
     for (let tries = 0; requests.length > 0; tries++) {
       await backOff(tries, `BatchWriteItem left ${requests.length} executions unprocessed`);
@@ -129,7 +130,7 @@ export function createExecutionLog({
       );
       requests = (UnprocessedItems?.[tableName] ?? []) as typeof requests;
     }
-    return { written: true };
+    return { lost: false };
   }
 
   // Two dispatchers may hold the same message:
@@ -138,8 +139,8 @@ export function createExecutionLog({
   //   B        call ............ 200, writes `succeeded` | when the table of moves allows it, within the generation
   //
   // Losing against what is there is no error: the other one's outcome is in the log, and that is enough.
-  async function putFirst(record: ExecutionRecord): Promise<{ written: boolean }> {
-    await hours.open(record);
+  async function putFirst(record: ExecutionRecord): Promise<{ lost: boolean }> {
+    await hours.count([record]);
     const replaceable = record.state.status === 'succeeded' ? replaceableBy('succeeded') : [];
     try {
       await dynamo.send(
@@ -158,9 +159,9 @@ export function createExecutionLog({
             : { ConditionExpression: 'attribute_not_exists(pk)' }),
         }),
       );
-      return { written: true };
+      return { lost: false };
     } catch (error) {
-      if (error instanceof ConditionalCheckFailedException) return { written: false };
+      if (error instanceof ConditionalCheckFailedException) return { lost: true };
       throw error;
     }
   }

@@ -6,8 +6,11 @@ import type { Handler } from './handler.ts';
 import { openSecret } from './secret-envelope.ts';
 import type { HandlerStore, StoredHandler } from './store.ts';
 
-/** A handler that events can be matched to, with the keys that sign its deliveries. */
-export type RegisteredHandler = { handler: Handler; signingKeys: readonly KeyObject[] };
+/** The keys that sign a handler's deliveries (two while a rotation overlaps), or why there are none. */
+export type Signing = { keys: readonly KeyObject[] } | { problem: string };
+
+/** A handler that events can be matched to. */
+export type RegisteredHandler = { handler: Handler; signing: Signing };
 
 /** The handlers as one dispatcher environment sees them, at most a second old. */
 export type Registry = {
@@ -71,8 +74,17 @@ export function createRegistry({
     const key = await dataKey();
     return live.map(({ handler, sealedSecrets }) => ({
       handler,
-      signingKeys: sealedSecrets.map((sealed) => signingKeyOf(openSecret(key, handler.id, sealed))),
+      signing: openSigning(key, handler.id, sealedSecrets),
     }));
+  }
+}
+
+// One envelope that does not open is the trouble of its handler, and must not stop the others.
+function openSigning(dataKey: Buffer, handlerId: string, sealedSecrets: readonly string[]): Signing {
+  try {
+    return { keys: sealedSecrets.map((sealed) => signingKeyOf(openSecret(dataKey, handlerId, sealed))) };
+  } catch (error) {
+    return { problem: (error as Error).message };
   }
 }
 

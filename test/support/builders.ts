@@ -29,7 +29,7 @@ export function aHandler({
 
 export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
   handler: aHandler(handler),
-  signingKeys: [signingKeyOf(newSigningSecret())],
+  signing: { keys: [signingKeyOf(newSigningSecret())] },
 });
 
 /** The text of an EventBridge event, as the queue carries it. */
@@ -77,7 +77,13 @@ export function anExecution({
     startedAt: time,
     attemptCount: 1,
     attempts: [{ number: 1, at: time, durationMs: 41, statusCode: 200, error: null, response: 'ok' }],
-    request: { method: 'POST', url: 'https://crm.example/hook', headers: {}, format: 'standard' },
+    request: {
+      type: 'http',
+      method: 'POST',
+      url: 'https://crm.example/hook',
+      headers: {},
+      format: 'standard',
+    },
     ...record,
   };
 }

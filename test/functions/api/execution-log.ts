@@ -13,6 +13,8 @@ export async function logExecutions(
   const hours = createHourlyCounts({ ...table, retention });
   const batch = createExecutionLog({ ...table, hours, retention }).openBatch();
   for (const record of records) batch.add(record, { redelivered: false });
-  const [unwritten] = await batch.close();
+  const {
+    unwritten: [unwritten],
+  } = await batch.close();
   if (unwritten !== undefined) throw unwritten.error;
 }

@@ -104,7 +104,13 @@ describe('dispatchBatch: an event and its handlers', () => {
       startedAt,
       attemptCount: 1,
       attempts: [{ number: 1, at: startedAt, durationMs, statusCode: 201, error: null, response: 'made' }],
-      request: { method: 'POST', url: receiver.url, headers: { 'x-a': '1' }, format: 'standard' },
+      request: {
+        type: 'http',
+        method: 'POST',
+        url: receiver.url,
+        headers: { 'x-a': '1' },
+        format: 'standard',
+      },
     });
   });
 
@@ -276,11 +282,11 @@ describe('dispatchBatch: what became of a call', () => {
       expect.arrayContaining([
         expect.objectContaining({
           status: 'failed',
-          error: 'refused url: plain http:// is not allowed by the setting allowHttp',
+          error: expect.stringMatching(/^refused target: plain http:.*allowHttp/u) as string,
         }),
         expect.objectContaining({
           status: 'failed',
-          error: 'refused address: 127.0.0.1 is a loopback address',
+          error: 'refused target: 127.0.0.1 is a loopback address',
         }),
       ]) as unknown[],
     );
@@ -342,7 +348,7 @@ describe('dispatchBatch: the deadline', () => {
     expect(report).toMatchObject({
       failedMessageIds: [message.id],
       executions: nothing,
-      problems: ['the deadline of the batch was too near for the rest of the event'],
+      problems: ['Error: The deadline of the batch was too near for the rest of the event.'],
     });
     expect(receiver.requests).toEqual([]);
     expect(await dispatcher.logOf(handler)).toEqual([]);

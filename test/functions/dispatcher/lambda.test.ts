@@ -66,7 +66,7 @@ describe('handler', () => {
         deadLetters: 1,
         repeated: 0,
         executions: { succeeded: 1, failed: 0, waiting: 0, held: 0 },
-        problems: ['the deadline of the batch was too near for the rest of the event'],
+        problems: ['Error: The deadline of the batch was too near for the rest of the event.'],
       },
     ]);
   });

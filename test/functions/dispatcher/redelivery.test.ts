@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { anEvent } from '../../support/builders.ts';
 import { startReceiver } from '../../support/http-server.ts';
-import { noteTimes } from './answers.ts';
+import { answerTogether, noteTimes } from './answers.ts';
 import { aMessage, again, startDispatcher } from './dispatcher.ts';
 
 let dispatcher: Awaited<ReturnType<typeof startDispatcher>>;
@@ -139,7 +139,7 @@ describe('dispatchBatch: an event that is twice in a batch', () => {
   });
 });
 
-describe('dispatchBatch: a message received for the third time', () => {
+describe('dispatchBatch: a message received for the third or the fourth time', () => {
   it('runs alone: the calls of its neighbours end before its own begin', async () => {
     const notes: string[] = [];
     await using receiver = await startReceiver(noteTimes(notes));
@@ -153,6 +153,13 @@ describe('dispatchBatch: a message received for the third time', () => {
     ]);
     expect(report).toMatchObject({ failedMessageIds: [], executions: { succeeded: 3 } });
     expect(notes).toEqual(['/neighbour', '/suspect', '/other'].flatMap((path) => [`> ${path}`, `< ${path}`]));
+  });
+
+  it('runs beside the others again from the fifth time on: a backlog must get done after an outage', async () => {
+    await using receiver = await startReceiver(answerTogether(2));
+    await dispatcher.register({ target: { url: receiver.url } });
+    const report = await dispatcher.dispatch([aMessage({ receives: 5 }), aMessage({ receives: 6 })]);
+    expect(report).toMatchObject({ failedMessageIds: [], executions: { succeeded: 2 } });
   });
 
   it('has the executions of its neighbours in the log before it begins', async () => {

@@ -9,7 +9,8 @@ import type { DomainEvent } from '../../../shared/events/envelope.ts';
 import type { HttpTarget } from '../../../shared/handlers/handler.ts';
 import { startReceiver, type ReceivedRequest } from '../../support/http-server.ts';
 
-const agent = createAgent(createAddressGuard({ allowCidrs: ['127.0.0.0/8'], allowLoopback: true }));
+const guard = createAddressGuard({ allowCidrs: ['127.0.0.0/8'], allowLoopback: true });
+const agent = createAgent(guard);
 afterAll(() => agent.destroy());
 
 const secret = newSigningSecret();
@@ -47,13 +48,12 @@ type Options = {
 
 const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
   invokeTarget(
-    { agent, now: () => now ?? new Date(), allowHttp },
+    { agent, guard, now: () => now ?? new Date(), allowHttp },
     {
-      handler: { target },
-      signingKeys: (secrets ?? [secret]).map(signingKeyOf),
+      target,
+      signing: { keys: (secrets ?? [secret]).map(signingKeyOf) },
       event: event ?? eventWith({ objectId: 12, data: { name: 'Ann' } }),
       webhookId: 'e-1.h_1',
-      timeoutMs: 10_000,
     },
   );
 
@@ -145,7 +145,7 @@ describe('invokeTarget, http', () => {
       kind: 'failed',
       retryable: false,
       statusCode: null,
-      error: 'refused url: plain http:// is not allowed by the setting allowHttp',
+      error: expect.stringMatching(/^refused target: plain http:.*allowHttp/u) as string,
       response: null,
     });
     expect(receiver.connectionCount()).toBe(0);
@@ -163,14 +163,33 @@ describe('invokeTarget, http', () => {
   });
 
   it.each([
-    ['ftp://crm.example/hook', 'refused url: ftp: is neither https: nor http:'],
-    ['crm.example', 'refused url: it is not a URL'],
+    ['ftp://crm.example/hook', 'refused target: must begin with https:// or http://'],
+    ['crm.example', 'refused target: is not a URL'],
   ])('fails readably on the stored URL %s', async (url, error) => {
     expect(await invoke({ target: httpTarget(url) })).toMatchObject({
       kind: 'failed',
       retryable: false,
       error,
     });
+  });
+
+  it('sends nothing that it cannot sign, and tries again: the secret can be mended', async () => {
+    await using receiver = await startReceiver();
+    const outcome = await invokeTarget(
+      { agent, guard, now: () => new Date(), allowHttp: true },
+      {
+        target: httpTarget(receiver.url),
+        signing: { problem: 'the envelope does not open' },
+        event: eventWith({ data: {} }),
+        webhookId: 'e-1.h_1',
+      },
+    );
+    expect(outcome).toMatchObject({
+      kind: 'failed',
+      retryable: true,
+      error: 'signature: the envelope does not open',
+    });
+    expect(receiver.connectionCount()).toBe(0);
   });
 
   it('fails readably on a stored header that cannot be sent', async () => {

@@ -129,9 +129,13 @@ describe('parseEvent', () => {
   it('refuses what is nested so deeply that it could not be written as JSON again', () => {
     const nested = (depth: number) => anEvent().replace('"Ada"', '['.repeat(depth) + ']'.repeat(depth));
     expect(parseEvent(nested(500)).ok).toBe(true);
-    expect(reasonOf(nested(100_000))).toBe(
-      'Not an EventBridge event: detail is nested more than 1000 levels deep.',
+    expect(reasonOf(nested(100_000))).toBe('The event is nested more than 1000 levels deep.');
+    // Anywhere in the event, not in its detail alone.
+    const beside = anEvent({ detail: { objectId: 1.5 } }).replace(
+      '{',
+      `{"x":${'['.repeat(20_000)}${']'.repeat(20_000)},`,
     );
+    expect(reasonOf(beside)).toBe('The event is nested more than 1000 levels deep.');
   });
 
   it('leaves objects alone that a field of the event is named after', () => {

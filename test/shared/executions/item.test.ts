@@ -78,6 +78,7 @@ const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
     attempts: fc.array(anyAttempt, { maxLength: 10 }),
     request: fc.option(
       fc.record({
+        type: fc.constant('http' as const),
         method: fc.constantFrom('POST' as const, 'PUT' as const, 'PATCH' as const),
         url: fc.webUrl(),
         headers: fc.dictionary(fc.stringMatching(/^x-[a-z]{1,9}$/u), fc.string()),
@@ -229,7 +230,13 @@ describe('toItem', () => {
       event: { type: '漢'.repeat(128), time, objectId: '漢'.repeat(256), raw },
       state: { status: 'waiting', reason: 'retry', nextAttemptAt: now.toISOString() },
       attempts: Array.from({ length: 10 }, () => attempt),
-      request: { method: 'PATCH', url: target.url, headers: target.headers, format: 'standard' },
+      request: {
+        type: 'http',
+        method: 'PATCH',
+        url: target.url,
+        headers: target.headers,
+        format: 'standard',
+      },
     });
     expect(itemBytes(item)).toBeLessThan(400 * 1024);
     await expect(chargeFor(item)).resolves.toBeGreaterThan(256);

@@ -52,9 +52,21 @@ describe('the current registry', () => {
     const registry = await anEnvironment().currentRegistry();
     const [[registered] = []] = registry.matching({ type: 'test.secrets' });
     expect(registered?.handler).toEqual(handler);
-    expect(
-      registered?.signingKeys.map((opened, index) => opened.equals(signingKeyOf(secrets[index] ?? ''))),
-    ).toEqual([true, true]);
+    expect(registered?.signing).toEqual({ keys: secrets.map(signingKeyOf) });
+  });
+
+  it('keeps a secret that does not open to its own handler', async () => {
+    const broken = aHandler({ events: ['test.broken'] });
+    await editor.create({
+      handler: broken,
+      sealedSecrets: [sealSecret(randomBytes(32), broken.id, 'whsec_1')],
+    });
+    await save(aHandler({ events: ['test.whole'] }));
+    const registry = await anEnvironment().currentRegistry();
+    const [[registered] = []] = registry.matching({ type: 'test.broken' });
+    expect(registered?.signing).toMatchObject({ problem: expect.stringContaining(broken.id) as string });
+    const [[whole] = []] = registry.matching({ type: 'test.whole' });
+    expect(whole?.signing).toHaveProperty('keys');
   });
 
   it('sees an edit a second later', async () => {

@@ -1,0 +1,47 @@
+import type { DomainEvent } from '../../shared/events/envelope.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import type { ExecutionKey } from '../../shared/executions/key.ts';
+import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { runHandler } from './run-handler.ts';
+import type { Services } from './services.ts';
+
+/** One handler for one event, and where its execution lives. */
+export type Call = { registered: RegisteredHandler; key: ExecutionKey };
+
+/**
+ * Runs the handlers of one event: by ascending priority, equal ones side by side. The next priority begins when the
+ * first attempts of the one before have ended.
+ *
+ * @param groups the calls to be made, one group for each priority
+ * @param onSettled is handed each execution as soon as its attempt has ended
+ * @returns why the event is not done: the deadline was too near for the rest, or a fault of our own. Null when it is
+ */
+export async function runEvent(
+  services: Services,
+  { event, groups, deadline }: { event: DomainEvent; groups: readonly (readonly Call[])[]; deadline: Date },
+  onSettled: (record: ExecutionRecord) => void,
+): Promise<Error | null> {
+  for (const group of groups) {
+    const problems = await Promise.all(group.map(run));
+    const problem = problems.find((found) => found !== null);
+    // The priorities after this one run when the event comes back.
+    if (problem !== undefined) return problem;
+  }
+  return null;
+
+  async function run({ registered, key }: Call): Promise<Error | null> {
+    try {
+      const record = await runHandler(services, registered, { event, key, deadline });
+      if (record === null)
+        return new Error('The deadline of the batch was too near for the rest of the event.');
+      onSettled(record);
+      return null;
+    } catch (cause) {
+      // What a target does wrong is an outcome. This is ours, and must not take along what else is in the batch.
+      const detail = cause instanceof Error ? cause.message : String(cause);
+      return new Error(`Handler ${registered.handler.id} could not run for event ${event.id}: ${detail}`, {
+        cause,
+      });
+    }
+  }
+}
