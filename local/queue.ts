@@ -5,6 +5,8 @@ import { StartError } from './start-error.ts';
 
 /** SQS carries at most 1 MB (since January 2026). */
 export const maxBodyBytes = 1_048_576;
+/** What Lambda takes in one invocation: 50 of the largest messages would be eight times that. */
+const maxBatchBytes = 6 * 1_048_576;
 /** SQS delays a message by at most 15 minutes. */
 export const maxDelaySeconds = 900;
 /** SQS keeps a message invisible for at most 12 hours. */
@@ -50,7 +52,7 @@ export type Queue = {
    * disk). Sends of the same tick of the event loop share one commit. A message that SQS would refuse is a RangeError.
    */
   send(messages: readonly OutgoingMessage[]): Promise<string[]>;
-  /** Hands out at most `max` messages and hides them for the visibility timeout. Empty when none is due. */
+  /** Hands out at most `max` messages, of 6 MB together unless it is a single one, and hides them for the visibility timeout. Empty when none is due. */
   receive(max: number): Message[];
   /** Acknowledges: the messages are gone for good. Stale receipts do nothing. Returns how many were deleted. */
   delete(receiptHandles: readonly string[]): number;
@@ -193,7 +195,14 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
     UPDATE message SET visibleAt = :hiddenUntil, receiveCount = receiveCount + 1, inFlight = 1,
       firstReceivedAt = coalesce(firstReceivedAt, :now)
     WHERE number IN (
-      SELECT number FROM message WHERE queue = :queue AND visibleAt <= :now ORDER BY visibleAt, number LIMIT :max)
+      SELECT number FROM (
+        SELECT number, row_number() OVER place AS position, sum(octet_length(text)) OVER place AS bytes
+        FROM (
+          SELECT number, visibleAt FROM message
+          WHERE queue = :queue AND visibleAt <= :now ORDER BY visibleAt, number LIMIT :max)
+        JOIN body USING (number)
+        WINDOW place AS (ORDER BY visibleAt, number))
+      WHERE position = 1 OR bytes <= :maxBytes)
     RETURNING number, id, sentAt, receiveCount, firstReceivedAt, deadLetterSource,
       (SELECT text FROM body WHERE body.number = message.number) AS body`);
   const bury = database.prepare(`
@@ -309,7 +318,13 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
     function takeBatch(max: number): { messages: Message[]; buriedCount: number } {
       const at = now();
       const rows = transaction(() => {
-        const taken = take.all({ queue: name, now: at, hiddenUntil: at + visibilityTimeoutMs, max }) as Row[];
+        const taken = take.all({
+          queue: name,
+          now: at,
+          hiddenUntil: at + visibilityTimeoutMs,
+          max,
+          maxBytes: maxBatchBytes,
+        }) as Row[];
         for (const row of taken) {
           if (deadLetters !== undefined && row.receiveCount > deadLetters.maxReceiveCount) {
             bury.run(deadLetters.queue, at, name, row.number);

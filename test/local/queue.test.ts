@@ -107,6 +107,13 @@ describe('send', () => {
     expect(queue.receive(1)).toEqual([]);
   });
 
+  it('hands out at most 6 MB at once, and never less than one message', async () => {
+    await Promise.all(Array.from({ length: 8 }, () => queue.send([{ body: 'x'.repeat(maxBodyBytes) }])));
+    expect(queue.receive(50)).toHaveLength(6);
+    expect(queue.receive(50)).toHaveLength(2);
+    expect(queue.receive(50)).toHaveLength(0);
+  });
+
   it('keeps every character', async () => {
     const body = '{"text":"\u0000 \u{1f600} \u2028"}';
     await queue.send([{ body }]);
