@@ -1,22 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
+import { sharedEnv } from '../shared/env.ts';
 import { StartError } from './start-error.ts';
-
-const isCidr = (text: string): boolean => {
-  try {
-    ipaddr.parseCIDR(text);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-const listOfCidrs = (text: string): boolean =>
-  text
-    .split(',')
-    .map((range) => range.trim())
-    .filter((range) => range !== '')
-    .every(isCidr);
 
 /** What the engine can be told through its environment. An empty variable counts as absent. */
 export const EngineConfig = z.object({
@@ -62,11 +47,7 @@ export const EngineConfig = z.object({
     .stringbool('must be true or false')
     .default(false)
     .describe('Whether handlers may call plain http:// targets'),
-  HANDOFF_ALLOW_CIDRS: z
-    .string()
-    .refine(listOfCidrs, 'must be comma-separated address ranges such as 127.0.0.0/8')
-    .default('')
-    .describe('Comma-separated address ranges that targets may be in although they are private'),
+  HANDOFF_ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
 });
 export type EngineConfig = z.output<typeof EngineConfig>;
 

@@ -79,7 +79,7 @@ export async function startEngine(
       dataKeyFile: dataKey.file,
       busName,
       allowHttp: config.HANDOFF_ALLOW_HTTP,
-      allowCidrs: config.HANDOFF_ALLOW_CIDRS,
+      allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
       dynamoDbEndpoint: tables.endpoint,
       eventBridgeEndpoint: `http://127.0.0.1:${privateServer.port}`,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseCidr } from './delivery/cidr.ts';
 
 /** The variables that more than one function reads; a function's `env.ts` picks the ones it needs. */
 export const sharedEnv = {
@@ -29,6 +30,16 @@ export const sharedEnv = {
         .map((cidr) => cidr.trim())
         .filter((cidr) => cidr !== ''),
     )
+    .superRefine((cidrs, context) => {
+      for (const cidr of cidrs) {
+        try {
+          parseCidr(cidr);
+        } catch (error) {
+          const message = `must be address ranges such as 10.1.0.0/16 or fd12:3456::/32, but ${(error as Error).message}`;
+          context.addIssue({ code: 'custom', message });
+        }
+      }
+    })
     .describe('Comma-separated address ranges that targets may be in although they are private'),
   AWS_LAMBDA_RUNTIME_API: z
     .string()

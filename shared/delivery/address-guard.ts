@@ -1,10 +1,10 @@
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import pLimit from 'p-limit';
+import { parseAddress, parseCidr, type Address, type Cidr } from './cidr.ts';
 
-type Address = ipaddr.IPv4 | ipaddr.IPv6;
 type RangeName = ReturnType<ipaddr.IPv4['range']> | ReturnType<ipaddr.IPv6['range']>;
-type Cidr = [Address, number];
 
 /** A target's host is, or resolves to, an address that Handoff must not call. */
 export class AddressRefusedError extends Error {
@@ -46,7 +46,7 @@ export type AddressGuard = {
 };
 
 export type AddressGuardSettings = {
-  /** Ranges that targets may be in although they are private, e.g. `10.1.0.0/16`. Blank entries are ignored. */
+  /** Ranges that targets may be in although they are private, e.g. `10.1.0.0/16`. */
   allowCidrs: readonly string[];
   /**
    * Whether `allowCidrs` may open loopback too. False in Lambda, whatever the ranges say: there the runtime's own
@@ -61,18 +61,19 @@ type ResolveAll = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void;
 
+// The system's resolver waits on a thread of the pool that the embedded tables write with too, and a name whose
+// server is silent holds its thread for many seconds. A quarter of the 64 threads that a deployment has.
+const maxLookupsAtOnce = 16;
+
 /**
  * @param resolveAll the system's resolver; another one in tests only
- * @throws Error that names ALLOW_CIDRS and the value when an entry is not a range
+ * @throws Error that names the entry when one is not a range
  */
 export function createAddressGuard(
   settings: AddressGuardSettings,
   resolveAll: ResolveAll = dnsLookup,
 ): AddressGuard {
-  const allowed = settings.allowCidrs
-    .map((text) => text.trim())
-    .filter((text) => text !== '')
-    .map(parseCidr);
+  const allowed = settings.allowCidrs.map(parseCidr);
   const isAllowed = (address: Address) =>
     allowed.some(([network, bits]) => network.kind() === address.kind() && address.match(network, bits));
 
@@ -103,10 +104,20 @@ export function createAddressGuard(
     return someLoopback ? null : `${host} is a loopback name`;
   };
 
+  const inTurn = pLimit(maxLookupsAtOnce);
+  const resolveInTurn: ResolveAll = (hostname, options, callback) => {
+    const resolve = (release: () => void) =>
+      resolveAll(hostname, options, (error, addresses) => {
+        release();
+        callback(error, addresses);
+      });
+    void inTurn(() => new Promise<void>(resolve));
+  };
+
   const lookup: LookupFunction = (hostname, options, callback) => {
     const fail = (error: Error) => callback(error, options.all === true ? [] : '', 0);
     const { family, hints } = options;
-    resolveAll(
+    resolveInTurn(
       hostname,
       { all: true, ...(family !== undefined && { family }), ...(hints !== undefined && { hints }) },
       (error, addresses) => {
@@ -126,29 +137,6 @@ export function createAddressGuard(
   };
 
   return { addressProblem, hostProblem, lookup };
-}
-
-/** @param text what `isIP` takes */
-function parseAddress(text: string): Address {
-  // ipaddr.js 2.5 reads ::8.8.8.8 as the mapped ::ffff:8.8.8.8, where the system reads ::808:808. The URL parser
-  // writes every IPv6 address in hex, and leaves no room for that. The zone (fe80::1%eth0) says nothing here.
-  return isIP(text) === 6
-    ? ipaddr.IPv6.parse(new URL(`http://[${text.replace(/%.*$/u, '')}]/`).hostname.slice(1, -1))
-    : ipaddr.IPv4.parse(text);
-}
-
-function parseCidr(text: string): Cidr {
-  const fail = (why: string) => new Error(`ALLOW_CIDRS: "${text}" ${why}`);
-  const [address = '', bits = ''] = text.split(/\/(?=\d+$)/u);
-  // ipaddr.js alone would take 010.0.0.0/8 (octal, 8.0.0.0), 10.1/16 and zones.
-  if (isIP(address) === 0 || address.includes('%') || !ipaddr.isValidCIDR(text)) {
-    throw fail('is not a range of addresses such as 10.1.0.0/16 or fd12:3456::/32');
-  }
-  const network = parseAddress(address);
-  if (network instanceof ipaddr.IPv6 && network.isIPv4MappedAddress()) {
-    throw fail('is an IPv4 range inside IPv6; write it as IPv4');
-  }
-  return [network, Number(bits)];
 }
 
 /** What is wrong with an address, and what can open it: a range in ALLOW_CIDRS, a range and `allowLoopback`, or nothing. */

@@ -49,6 +49,13 @@ describe('parseConfig', () => {
   });
 
   it.each([
+    ['cli-telemetry', false],
+    ['acknowledged-issue-numbers', [34_892]],
+  ])('leaves %s alone, which the cdk command itself writes', (name, value) => {
+    expect(parseConfig({ [name]: value })).toEqual(parseConfig({}));
+  });
+
+  it.each([
     ['stackName', '1st'],
     ['stackName', 'a'.repeat(101)],
     ['busName', 'default'],
@@ -73,6 +80,8 @@ describe('parseConfig', () => {
     ['allowCidrs', '10.0.0.0'],
     ['allowCidrs', '10.0.0.0/8,localhost/8'],
     ['allowCidrs', '10.0.0.0/33'],
+    ['allowCidrs', '::ffff:10.0.0.0/104'],
+    ['allowCidrs', 'fe80::1%eth0/64'],
     ['alarmTopicArn', 'on-call'],
     ['retentionDays', [30]],
     ['busName', { name: 'handoff' }],

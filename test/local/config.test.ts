@@ -10,7 +10,7 @@ describe('parseConfig', () => {
       HANDOFF_FSYNC: false,
       HANDOFF_RETRY_SCALE: 1,
       HANDOFF_ALLOW_HTTP: false,
-      HANDOFF_ALLOW_CIDRS: '',
+      HANDOFF_ALLOW_CIDRS: [],
     });
   });
 
@@ -33,7 +33,7 @@ describe('parseConfig', () => {
     [
       'HANDOFF_ALLOW_CIDRS',
       '127.0.0.1/8, x',
-      'HANDOFF_ALLOW_CIDRS must be comma-separated address ranges such as 127.0.0.0/8.',
+      'HANDOFF_ALLOW_CIDRS must be address ranges such as 10.1.0.0/16 or fd12:3456::/32, but "x" is not an address range.',
     ],
     ['HANDOFF_TOKEN', 'two words', 'HANDOFF_TOKEN must be printable ASCII characters without spaces.'],
     ['HANDOFF_TOKENS', 'read:x', 'HANDOFF_TOKENS is not available yet; use HANDOFF_TOKEN.'],
@@ -42,6 +42,13 @@ describe('parseConfig', () => {
       expect.objectContaining({ name: 'StartError', message: sentence }) as Error,
     );
   });
+
+  it.each(['10.1/16', '010.0.0.0/8', '0x0a.0.0.0/8', '::ffff:10.0.0.0/104', 'fe80::1%eth0/64'])(
+    'refuses %s, which the functions would refuse at their first call',
+    (range) => {
+      expect(() => parseConfig({ HANDOFF_ALLOW_CIDRS: range })).toThrow(`but "${range}" is `);
+    },
+  );
 
   it('describes every setting', () => {
     for (const setting of Object.values(EngineConfig.shape)) expect(setting.description).toMatch(/\w+ \w+/u);

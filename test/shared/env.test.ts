@@ -54,4 +54,12 @@ describe('parseEnv', () => {
   it('refuses a switch that is neither on nor off', () => {
     expect(() => parse({ ALLOW_HTTP: 'maybe' })).toThrow('ALLOW_HTTP');
   });
+
+  it('names each range that is none', () => {
+    const must = 'ALLOW_CIDRS: must be address ranges such as 10.1.0.0/16 or fd12:3456::/32, but';
+    expect(() => parse({ ALLOW_CIDRS: '10.0.0.0/8, 10.1/16, ::ffff:10.0.0.0/104' })).toThrow(
+      `The environment is not usable. ${must} "10.1/16" is not an address range; ` +
+        `${must} "::ffff:10.0.0.0/104" is an IPv4 range inside IPv6 (write it as IPv4)`,
+    );
+  });
 });
