@@ -213,12 +213,8 @@ async function memoryMb(): Promise<{ anonymous: number; mapped: number }> {
  * from a slow engine; compare figures by their ratio to it.
  */
 async function calibrate(dataFolder: string): Promise<number> {
-  const { endpoint, stop } = await startDynamoDb(dataFolder);
-  const client = new DynamoDBClient({
-    endpoint,
-    region: 'us-east-1',
-    credentials: { accessKeyId: 'bench', secretAccessKey: 'bench' },
-  });
+  const { endpoint, credentials, stop } = await startDynamoDb(dataFolder);
+  const client = new DynamoDBClient({ endpoint, region: 'us-east-1', credentials });
   const dynamo = DynamoDBDocumentClient.from(client);
   const filler = 'x'.repeat(1000);
   let written = 0;

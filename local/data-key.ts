@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { tablesFolder } from './dynamodb.ts';
 import { keptSecret } from './kept-secret.ts';
 import { StartError } from './start-error.ts';
 
@@ -21,6 +23,12 @@ export type DataKeyFile = {
 export async function openDataKeyFile(folder: string | null): Promise<DataKeyFile> {
   const home = folder ?? (await mkdtemp(join(tmpdir(), 'handoff-')));
   const file = join(home, 'data-key');
+  // A new key would be taken without a word, and no secret that is stored could be read again.
+  if (folder !== null && !existsSync(file) && existsSync(join(folder, tablesFolder))) {
+    throw new StartError(
+      `${file} is missing, and the tables beside it hold secrets that only this key opens: put it back from a backup.`,
+    );
+  }
   const key = await keptSecret(file, () => randomBytes(keyBytes));
   if (key.length !== keyBytes) {
     throw new StartError(

@@ -1,13 +1,13 @@
 // The thread in which the embedded DynamoDB runs, so that its work never holds up the engine's own.
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ClassicLevel } from 'classic-level';
 import dynalite from 'dynalite';
 
 if (parentPort === null) throw new Error('This file runs as a thread only.');
-const { folder } = workerData as { folder: string | null };
+const { folder, accessKeyId } = workerData as { folder: string | null; accessKeyId: string };
 
 // What dynalite does not expect (a full disk, say) it throws, which ends the thread and with it the engine. That
 // is meant: after a failed write LevelDB refuses all others until it is opened again.
@@ -26,6 +26,18 @@ const server = dynalite({
   createTableMs: 0,
   updateTableMs: 0,
   deleteTableMs: 0,
+});
+// dynalite takes any credentials and lets every web page in (CORS). Its port is on loopback, where other users, a page
+// in a browser and the handlers' own targets can reach it: so it hears only who has the key of this start.
+const [answer] = server.listeners('request') as ((
+  request: IncomingMessage,
+  response: ServerResponse,
+) => void)[];
+server.removeAllListeners('request');
+server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  const isOurs = request.headers.authorization?.includes(`Credential=${accessKeyId}/`) === true;
+  if (isOurs && request.headers.origin === undefined) answer?.(request, response);
+  else response.writeHead(403).end();
 });
 // dynalite throws when a client goes away in the middle of a request, which would end the thread. This listener
 // runs after the one that installs the throwing one.

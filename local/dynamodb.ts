@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
@@ -13,12 +14,17 @@ import { executionsTable, handlersTable } from '../shared/aws/tables.ts';
 import { region } from './aws-identity.ts';
 import { StartError } from './start-error.ts';
 
+/** Where in the data folder the tables are. */
+export const tablesFolder = 'dynamodb';
+
 /** The names that the functions get in their environment. */
 export const tableNames = { handlers: 'handlers', executions: 'executions' } as const;
 
 export type EmbeddedDynamoDb = {
-  /** `http://127.0.0.1:<port>`; takes any credentials. */
+  /** `http://127.0.0.1:<port>`. */
   endpoint: string;
+  /** What a client needs: the thread answers nobody else. Another one at every start. */
+  credentials: { accessKeyId: string; secretAccessKey: string };
   /** Resolves when the thread ended although nobody stopped it. What needs the tables cannot go on then. */
   failed: Promise<Error>;
   /** Closes the files and ends the thread, by force after `graceMs`. */
@@ -98,8 +104,9 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 async function openFolder(folder: string | null): Promise<EmbeddedDynamoDb> {
+  const credentials = { accessKeyId: randomBytes(16).toString('hex'), secretAccessKey: 'unused' };
   const worker = new Worker(new URL('dynamodb-worker.ts', import.meta.url), {
-    workerData: { folder },
+    workerData: { folder, accessKeyId: credentials.accessKeyId },
     resourceLimits,
     execArgv: [],
     env: { AWS_REGION: region },
@@ -136,11 +143,11 @@ async function openFolder(folder: string | null): Promise<EmbeddedDynamoDb> {
     client = new DynamoDBClient({
       endpoint,
       region,
-      credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+      credentials,
       maxAttempts: 1,
     });
     await Promise.race([createTables(client), failure]);
-    return { endpoint, failed: ended.promise, stop };
+    return { endpoint, credentials, failed: ended.promise, stop };
   } catch (error) {
     await stop(1000);
     // dynalite hides LevelDB's own reason; of the possible ones, a second engine is by far the likeliest.

@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { eventsQueue } from '../shared/aws/queues.ts';
 import { busName } from './aws-identity.ts';
 import { createAwsEndpoint } from './aws-endpoint.ts';
 import { type EngineConfig, isLoopback } from './config.ts';
 import { openDataKeyFile } from './data-key.ts';
-import { startDynamoDb, tableNames } from './dynamodb.ts';
+import { startDynamoDb, tableNames, tablesFolder } from './dynamodb.ts';
 import { startEventSource } from './event-source.ts';
 import { setFunctionEnvironment } from './function-environment.ts';
 import { type Functions, loadFunctions } from './functions.ts';
@@ -13,11 +14,6 @@ import { openQueues } from './queue.ts';
 import { listen } from './server.ts';
 import { StartError } from './start-error.ts';
 import { madeToken } from './token.ts';
-
-const dispatcherTimeoutMs = 180_000;
-/** AWS advises six times the function's time limit. */
-const visibilityTimeoutMs = 6 * dispatcherTimeoutMs;
-const maxReceiveCount = 10;
 
 // The engine must be gone 5 s after SIGTERM. Requests and batches end side by side, then the tables close.
 const requestGraceMs = 1500;
@@ -58,14 +54,15 @@ export async function startEngine(
       fsync: config.HANDOFF_FSYNC,
     });
     undo.push(() => queues.close());
-    const deadLetters = { queue: 'events-dead-letters', maxReceiveCount };
+    const visibilityTimeoutMs = eventsQueue.visibilityTimeoutSeconds * 1000;
+    const deadLetters = { queue: 'events-dead-letters', maxReceiveCount: eventsQueue.maxReceiveCount };
     queues.open(deadLetters.queue, { visibilityTimeoutMs });
     const events = queues.open('events', { visibilityTimeoutMs, deadLetters });
 
     const dataKey = await openDataKeyFile(folder);
     undo.push(() => dataKey.discard());
     const token = config.HANDOFF_TOKEN ?? (await madeToken(folder));
-    const tables = await startDynamoDb(folder === null ? null : join(folder, 'dynamodb'));
+    const tables = await startDynamoDb(folder === null ? null : join(folder, tablesFolder));
     undo.push(() => tables.stop(tablesGraceMs));
 
     // The functions publish on a port of their own: the public one may be closed to AWS calls.
@@ -82,6 +79,7 @@ export async function startEngine(
       allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
       dynamoDbEndpoint: tables.endpoint,
+      credentials: tables.credentials,
       eventBridgeEndpoint: `http://127.0.0.1:${privateServer.port}`,
     });
     const functions = await load();
@@ -97,7 +95,7 @@ export async function startEngine(
       queue: events,
       handler: functions.dispatcher,
       functionName: 'dispatcher',
-      timeoutMs: dispatcherTimeoutMs,
+      timeoutMs: eventsQueue.dispatcherTimeoutSeconds * 1000,
       retryScale: config.HANDOFF_RETRY_SCALE,
     });
     undo.push(async () => {

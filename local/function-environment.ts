@@ -10,6 +10,7 @@ export type FunctionSettings = {
   allowCidrs: string;
   retryScale: number;
   dynamoDbEndpoint: string;
+  credentials: { accessKeyId: string; secretAccessKey: string };
   eventBridgeEndpoint: string;
 };
 
@@ -30,8 +31,8 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     ALLOW_CIDRS: settings.allowCidrs,
     RETRY_SCALE: String(settings.retryScale),
     AWS_REGION: region,
-    AWS_ACCESS_KEY_ID: 'local',
-    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,
     AWS_ENDPOINT_URL_DYNAMODB: settings.dynamoDbEndpoint,
     AWS_ENDPOINT_URL_EVENTBRIDGE: settings.eventBridgeEndpoint,
     // ~/.aws/config can name endpoints, proxies and a retry mode too.

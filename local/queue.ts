@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { tracingChannel } from 'node:diagnostics_channel';
 import { DatabaseSync } from 'node:sqlite';
+import { log } from '../shared/log.ts';
 import { StartError } from './start-error.ts';
 
 /** SQS carries at most 1 MB (since January 2026). */
@@ -328,6 +329,12 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
         for (const row of taken) {
           if (deadLetters !== undefined && row.receiveCount > deadLetters.maxReceiveCount) {
             bury.run(deadLetters.queue, at, name, row.number);
+            log.error('message.buried', {
+              queue: name,
+              deadLetters: deadLetters.queue,
+              messageId: row.id,
+              receives: row.receiveCount - 1,
+            });
           }
         }
         return taken;

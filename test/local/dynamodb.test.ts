@@ -13,11 +13,11 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EmbeddedDynamoDb, startDynamoDb, tableNames } from '../../local/dynamodb.ts';
 
-const clientOf = ({ endpoint }: EmbeddedDynamoDb): DynamoDBClient =>
+const clientOf = ({ endpoint, credentials }: EmbeddedDynamoDb): DynamoDBClient =>
   new DynamoDBClient({
     endpoint,
     region: 'us-east-1',
-    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
+    credentials,
     maxAttempts: 1,
   });
 
@@ -31,6 +31,41 @@ describe('startDynamoDb in memory', () => {
   afterAll(async () => {
     client.destroy();
     await dynamo.stop(1000);
+  });
+
+  it.each([
+    ['a client with any other key', { credentials: { accessKeyId: 'any', secretAccessKey: 'any' } }, {}],
+    ['a page in a browser, whatever it knows', {}, { origin: 'https://evil.example' }],
+  ])('answers nothing to %s', async (_, other, headers) => {
+    const stranger = new DynamoDBClient({
+      endpoint: dynamo.endpoint,
+      region: 'us-east-1',
+      credentials: dynamo.credentials,
+      maxAttempts: 1,
+      ...other,
+    });
+    stranger.middlewareStack.add(
+      (next) => (args) => {
+        Object.assign((args.request as { headers: object }).headers, headers);
+        return next(args);
+      },
+      { step: 'build' },
+    );
+    await expect(
+      stranger.send(new DescribeTableCommand({ TableName: tableNames.handlers })),
+    ).rejects.toMatchObject({
+      $metadata: { httpStatusCode: 403 },
+    });
+    stranger.destroy();
+  });
+
+  it('lets no page in', async () => {
+    const answer = await fetch(dynamo.endpoint, {
+      method: 'OPTIONS',
+      headers: { origin: 'https://evil.example' },
+    });
+    expect(answer.status).toBe(403);
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
   });
 
   it('has both tables with their keys', async () => {

@@ -15,6 +15,7 @@ const settings = {
   allowHttp: true,
   allowCidrs: '127.0.0.0/8',
   retryScale: 0.5,
+  credentials: { accessKeyId: 'key-of-this-start', secretAccessKey: 'unused' },
   dynamoDbEndpoint: 'http://127.0.0.1:1111',
   eventBridgeEndpoint: 'http://127.0.0.1:2222',
 };
@@ -61,7 +62,7 @@ describe('setFunctionEnvironment', () => {
       'AWSEvents.PutEvents',
     ]);
     for (const { headers } of receiver.requests) {
-      expect(headers.authorization).toContain('Credential=local/');
+      expect(headers.authorization).toContain('Credential=key-of-this-start/');
       expect(headers).not.toHaveProperty('x-amz-security-token');
     }
     expect(process.env).not.toHaveProperty('AWS_PROFILE');

@@ -76,4 +76,12 @@ describe('openDataKeyFile', () => {
       message: expect.stringContaining('5 bytes instead of 32') as string,
     });
   });
+
+  it('makes no new key beside tables whose secrets the lost one sealed', async () => {
+    mkdirSync(join(folder, 'dynamodb'));
+    await expect(openDataKeyFile(folder)).rejects.toMatchObject({
+      name: 'StartError',
+      message: expect.stringContaining('is missing') as string,
+    });
+  });
 });

@@ -6,11 +6,11 @@ import { startDynamoDb, tableNames } from '../../local/dynamodb.ts';
  * variables, so that everything which builds its clients from the environment reaches it too.
  */
 export async function startTestDynamo() {
-  const { endpoint, stop } = await startDynamoDb(null);
+  const { endpoint, credentials, stop } = await startDynamoDb(null);
   Object.assign(process.env, {
     AWS_REGION: 'us-east-1',
-    AWS_ACCESS_KEY_ID: 'test',
-    AWS_SECRET_ACCESS_KEY: 'test',
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     AWS_ENDPOINT_URL_DYNAMODB: endpoint,
   });
   const dynamo = createDynamo();
