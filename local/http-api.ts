@@ -127,7 +127,8 @@ function apiEvent(request: IncomingMessage, body: Buffer): APIGatewayProxyEventV
   const query = joinRepeated(new URLSearchParams(rawQueryString));
   const isText = textType.test(headers['content-type'] ?? '') && isUtf8(body);
   const at = new Date();
-  const domainName = headers['host'] ?? 'localhost';
+  // As in AWS, the name of the API, not what a client wrote into its Host header.
+  const domainName = 'localhost';
   return {
     version: '2.0',
     routeKey: '$default',

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { targetUrlProblem } from '../../shared/delivery/target-url.ts';
@@ -10,8 +11,10 @@ import { toFieldErrors } from './field-errors.ts';
 import { mergePatch } from './merge-patch.ts';
 import type { Services } from './services.ts';
 
-// An edit without If-Match is applied to whatever is stored; another edit may slip in between a few times.
-const maxTries = 5;
+// An edit without If-Match is applied to whatever is stored. Others may slip in between: the pause, at random from 0 to
+// 50 ms, lets twenty that come at once through.
+const maxTries = 20;
+const maxPauseMs = 50;
 
 /** An edit of a stored handler, and the versions that its caller wants it to be at (`If-Match`). */
 type Edit = { id: string; ifMatch: string | undefined };
@@ -90,7 +93,13 @@ export function createHandlerEditor({
         return await write(stored);
       } catch (error) {
         const isOvertaken = error instanceof ConflictError && error.reason === 'version';
-        if (!isOvertaken || ifMatch !== undefined || tries >= maxTries) throw error;
+        if (!isOvertaken || ifMatch !== undefined) throw error;
+        if (tries >= maxTries) {
+          throw new ConflictError('state', 'The handler is being changed by too many at once.', {
+            cause: error,
+          });
+        }
+        await delay(Math.random() * maxPauseMs);
       }
     }
   }

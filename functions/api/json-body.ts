@@ -11,7 +11,7 @@ export const contentTypeError: FieldError = { field: 'content-type', message: 'm
 
 /** Refuses a body that is too large, is no JSON, or has keys that would reach an object's prototype. */
 export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
-  const text = await req.text();
+  const text = decode(await req.arrayBuffer());
   const maxBytes = req.path === '/v1/events' ? maxEventBodyBytes : maxBodyBytes;
   if (Buffer.byteLength(text) > maxBytes) throw new TooLargeError('body', maxBytes);
   if (text !== '') {
@@ -24,6 +24,15 @@ export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
   }
   await next();
 };
+
+// Bytes that are no UTF-8 would silently become other characters.
+function decode(bytes: ArrayBuffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new InvalidInputError([{ field: 'body', message: 'is not UTF-8' }], { cause: error });
+  }
+}
 
 function parse(text: string): unknown {
   try {

@@ -8,7 +8,10 @@ const line = (maxLength: number) =>
   z
     .string()
     .max(maxLength, `must have at most ${maxLength} characters`)
-    .regex(/^[^\p{Cc}\p{Cs}\p{Zl}\p{Zp}]*$/u, 'must not contain control characters or line breaks')
+    .refine(
+      (text) => !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(text),
+      'must not contain control characters or line breaks',
+    )
     .refine((text) => text.trim() !== '', 'must not be empty');
 
 const EventPattern = z
@@ -137,7 +140,14 @@ export type HandlerStatus = z.output<typeof HandlerStatus>;
 /** What a caller may say about a handler; everything but `name`, `events` and `target` has a default. */
 export const HandlerInput = z.strictObject({
   name: line(200),
-  description: z.string().max(10_000, 'must have at most 10000 characters').default(''),
+  description: z
+    .string()
+    .max(10_000, 'must have at most 10000 characters')
+    .refine(
+      (text) => !/[^\P{Cc}\n\r\t]|\p{Cs}/u.test(text),
+      'must not contain control characters but line breaks and tabs',
+    )
+    .default(''),
   events: z
     .array(EventPattern)
     .min(1, 'name at least one event type')

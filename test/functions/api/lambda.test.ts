@@ -90,4 +90,19 @@ describe('handler', () => {
     ]);
     expect(JSON.stringify(lines)).not.toMatch(/whoever|whsec_/iu);
   });
+
+  it('takes no notice of a body that comes with GET', async () => {
+    const handler = await loadHandler();
+    expect(await handler(anApiEvent('GET', '/v1/handlers', { body: { stray: true } }))).toMatchObject({
+      statusCode: 200,
+    });
+  });
+
+  it.each(['TRACE', 'CONNECT', 'BREW'])('answers 405 to %s, as a problem', async (method) => {
+    const handler = await loadHandler();
+    expect(await handler(anApiEvent(method, '/v1/handlers'))).toMatchObject({
+      statusCode: 405,
+      headers: { 'content-type': 'application/problem+json' },
+    });
+  });
 });

@@ -157,6 +157,11 @@ describe('GET /v1/openapi.json', () => {
         expect(['string', 'number', 'integer', 'boolean', 'array', 'object', 'null', 'http']).toContain(type);
       }
       if (Array.isArray(values)) expect(values.length).toBeGreaterThan(0);
+      // A pattern is the source of a regular expression (ECMA-262), without slashes and flags.
+      if (typeof node['pattern'] === 'string') {
+        expect([path, node['pattern']]).toEqual([path, expect.not.stringMatching(/\/[a-z]*$/u)]);
+        expect(() => new RegExp(String(node['pattern']), 'u')).not.toThrow();
+      }
       if (Array.isArray(required) && properties !== undefined) {
         expect(Object.keys(properties as object)).toEqual(expect.arrayContaining(required));
       }

@@ -25,6 +25,11 @@ describe('a body', () => {
     }
   });
 
+  it('400: that is not UTF-8', async () => {
+    const body = new Uint8Array([...Buffer.from('{"name":"'), 0xff, ...Buffer.from('"}')]);
+    expect(fieldsOf(await api.request('POST', '/v1/handlers', body), 400)).toEqual(['body']);
+  });
+
   it.each(writes)('400: that is empty, %s %s', async (method, path, missing) => {
     expect(fieldsOf(await api.request(method, path, ''), 400)).toEqual(['body']);
     expect(fieldsOf(await api.request(method, path), 400)).toEqual(missing);
