@@ -52,14 +52,14 @@ export default {
       to: { path: '^functions/', pathNot: '^functions/$1/' },
     },
     {
-      name: 'cdk-imports-env-and-tables',
+      name: 'cdk-imports-env-and-shapes',
       severity: 'error',
       comment:
-        'The stack knows of the functions what they read from their environment, and the shape of the tables.',
+        'The stack knows of the functions what they read from their environment, and the shape of the tables and queues.',
       from: { path: '^cdk/' },
       to: {
         path: '^(functions|shared|local|test|bench)/',
-        pathNot: '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/tables)[.]ts$',
+        pathNot: '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues))[.]ts$',
       },
     },
     {

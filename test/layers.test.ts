@@ -27,6 +27,7 @@ const packages = {
 const allowed = {
   'shared/env.ts': "import { z } from 'zod'; export const env = z;",
   'shared/aws/tables.ts': 'export const tables = 1;',
+  'shared/aws/queues.ts': 'export const queues = 1;',
   'shared/aws/clients.ts': "import { kms } from '@aws-sdk/client-kms'; export const client = kms;",
   'shared/events/catalogue.ts': "import { hono } from 'hono'; export const catalogue = hono;",
   'shared/events/envelope.ts': "import { z } from 'zod'; export const envelope = z;",
@@ -43,7 +44,7 @@ const allowed = {
   'functions/dispatcher/env.ts': 'export const DispatcherEnv = 1;',
   'local/engine.ts': "import { handler } from '../functions/api/lambda.ts'; export const engine = handler;",
   'cdk/stack.ts':
-    "import { it } from 'vitest'; import { ApiEnv } from '../functions/api/env.ts'; import { tables } from '../shared/aws/tables.ts'; export const stack = [it, ApiEnv, tables];",
+    "import { it } from 'vitest'; import { ApiEnv } from '../functions/api/env.ts'; import { tables } from '../shared/aws/tables.ts'; import { queues } from '../shared/aws/queues.ts'; export const stack = [it, ApiEnv, tables, queues];",
   'test/support/clock.ts': 'export const clock = 1;',
 };
 
@@ -60,8 +61,9 @@ const planted: [rule: string, from: string, specifier: string][] = [
   ['functions-import-shared', 'functions/api/up-test.ts', '../../test/support/clock.ts'],
   ['one-function-never-imports-another', 'functions/api/across.ts', '../dispatcher/env.ts'],
   ['one-function-never-imports-another', 'functions/scripts/one/across.ts', '../two/script.ts'],
-  ['cdk-imports-env-and-tables', 'cdk/deep.ts', '../functions/api/services.ts'],
-  ['cdk-imports-env-and-tables', 'cdk/deep-shared.ts', '../shared/events/envelope.ts'],
+  ['cdk-imports-env-and-shapes', 'cdk/deep.ts', '../functions/api/services.ts'],
+  ['cdk-imports-env-and-shapes', 'cdk/deep-shared.ts', '../shared/events/envelope.ts'],
+  ['cdk-imports-env-and-shapes', 'cdk/deep-aws.ts', '../shared/aws/clients.ts'],
   ['local-runs-what-is-deployed', 'local/deep.ts', '../functions/api/services.ts'],
   ['local-runs-what-is-deployed', 'local/up.ts', '../test/support/clock.ts'],
   ['production-imports-no-development-tool', 'shared/tool.ts', 'vitest'],

@@ -42,12 +42,14 @@ export class Api extends Construct {
       description: 'The management API: handlers, executions, events',
       // Reads are parsed, filtered and searched here; half the memory would double the time of a cold start.
       memoryMb: 512,
-      // API Gateway gives up after 30 s and cannot be told otherwise.
-      timeout: Duration.seconds(30),
+      // API Gateway gives up after 30 s and cannot be told otherwise: what our log says comes first.
+      timeout: Duration.seconds(29),
       logRetentionDays: config.logRetentionDays,
       env: ApiEnv,
       environment: {
-        ...storage.forApi,
+        HANDLERS_TABLE: storage.handlers.readWrite,
+        EXECUTIONS_TABLE: storage.log.read,
+        DATA_KEY: storage.dataKey.openOrCreate,
         EVENT_BUS: intake.publish,
         LOG_SHARDS: config.logShards,
         ALLOW_HTTP: config.allowHttp,

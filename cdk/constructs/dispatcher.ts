@@ -3,9 +3,10 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import { Construct } from 'constructs';
 import { DispatcherEnv } from '../../functions/dispatcher/env.ts';
+import { eventsQueue } from '../../shared/aws/queues.ts';
 import type { Config } from '../config.ts';
 import { HandoffFunction } from './function.ts';
-import { dispatcherTimeout, type Intake } from './intake.ts';
+import type { Intake } from './intake.ts';
 import type { Storage } from './storage.ts';
 
 export type DispatcherProps = { config: Config; storage: Storage; intake: Intake };
@@ -21,11 +22,13 @@ export class Dispatcher extends Construct {
       folder: 'dispatcher',
       description: 'Runs the handlers that asked for an event, and writes the execution log',
       memoryMb: config.dispatcherMemoryMb,
-      timeout: dispatcherTimeout,
+      timeout: Duration.seconds(eventsQueue.dispatcherTimeoutSeconds),
       logRetentionDays: config.logRetentionDays,
       env: DispatcherEnv,
       environment: {
-        ...storage.forDispatcher,
+        HANDLERS_TABLE: storage.handlers.read,
+        EXECUTIONS_TABLE: storage.log.write,
+        DATA_KEY: storage.dataKey.open,
         LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { RemovalPolicy, type Duration } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, type Duration } from 'aws-cdk-lib';
 import { PolicyStatement, Role, ServicePrincipal, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import { Architecture, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
 import { LogLevel, NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
@@ -8,6 +8,9 @@ import { Construct } from 'constructs';
 import type { z } from 'zod';
 
 const fromRoot = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** Where the functions' metrics are: one place for each stack, because an account may hold several. */
+export const metricsNamespace = (scope: Construct): string => `Handoff/${Stack.of(scope).stackName}`;
 
 /** The variables that name a resource. They are worth nothing without a permission, so they take an `Access`. */
 type ResourceVariable = 'HANDLERS_TABLE' | 'EXECUTIONS_TABLE' | 'DATA_KEY' | 'EVENT_BUS';
@@ -63,7 +66,11 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
     const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     logGroup.grantWrite(role);
 
-    const environment: Record<string, string> = {};
+    const environment: Record<string, string> = {
+      POWERTOOLS_METRICS_NAMESPACE: metricsNamespace(this),
+      // Name look-ups share libuv's four threads; slow ones would hold up every new connection.
+      UV_THREADPOOL_SIZE: '32',
+    };
     for (const [name, value] of Object.entries<Access<ResourceVariable> | string | number | boolean>(
       props.environment,
     )) {

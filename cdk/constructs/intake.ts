@@ -3,15 +3,9 @@ import { EventBus, Match, Rule } from 'aws-cdk-lib/aws-events';
 import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
+import { eventsQueue } from '../../shared/aws/queues.ts';
 import type { Config } from '../config.ts';
 import type { Access } from './function.ts';
-
-/** How long the dispatcher may take for a batch. */
-export const dispatcherTimeout = Duration.seconds(180);
-
-// Six times the timeout, as AWS asks for, so that a batch which Lambda throttles is not received twice meanwhile:
-// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-const visibilityTimeout = Duration.seconds(6 * dispatcherTimeout.toSeconds());
 
 const queueDefaults = {
   encryption: QueueEncryption.SQS_MANAGED,
@@ -40,8 +34,8 @@ export class Intake extends Construct {
     this.undelivered = new Queue(this, 'UndeliveredEvents', queueDefaults);
     this.eventsQueue = new Queue(this, 'EventsQueue', {
       ...queueDefaults,
-      visibilityTimeout,
-      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: 10 },
+      visibilityTimeout: Duration.seconds(eventsQueue.visibilityTimeoutSeconds),
+      deadLetterQueue: { queue: this.deadLetters, maxReceiveCount: eventsQueue.maxReceiveCount },
     });
 
     this.bus = new EventBus(this, 'Bus', {

@@ -1,11 +1,12 @@
 import { Duration } from 'aws-cdk-lib';
-import { Alarm, ComparisonOperator, TreatMissingData, type Metric } from 'aws-cdk-lib/aws-cloudwatch';
+import { Alarm, ComparisonOperator, Metric, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import type { Config } from '../config.ts';
 import type { Api } from './api.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { metricsNamespace } from './function.ts';
 import type { Intake } from './intake.ts';
 
 export type MonitoringProps = { config: Config; intake: Intake; dispatcher: Dispatcher; api: Api };
@@ -48,16 +49,31 @@ export class Monitoring extends Construct {
       threshold: 0,
       periods: 1,
       text:
-        'Events were given to the dispatcher ten times and could not be worked off. They are kept for 14 days ' +
-        'in the queue of the output EventsDeadLettersUrl and are not being delivered. Read the errors in the ' +
+        'Events were given to the dispatcher ten times and could not be worked off. They are kept until 14 days after ' +
+        'they were sent, in the queue of the output EventsDeadLettersUrl, and are not being delivered. Read the errors in the ' +
         'dispatcher’s log, remove the cause, then redrive the queue to its source (SQS, "Start DLQ redrive").',
+    });
+    alarm('UnreadableEventsAlarm', {
+      metric: new Metric({
+        namespace: metricsNamespace(this),
+        metricName: 'deadLetters',
+        dimensionsMap: { service: 'dispatcher' },
+        statistic: 'Sum',
+        period,
+      }),
+      threshold: 0,
+      periods: 1,
+      text:
+        'Something on the bus could not be read as an event, and was kept with its reason in the executions table ' +
+        '(partition DEAD_LETTER) instead of being delivered. Read the reasons there, and tell the service that ' +
+        'emits these events what is wrong with them.',
     });
     alarm('UndeliveredEventsAlarm', {
       metric: intake.undelivered.metricApproximateNumberOfMessagesVisible({ period, statistic: 'Maximum' }),
       threshold: 0,
       periods: 1,
       text:
-        'EventBridge could not put events into the events queue. They are kept for 14 days in the queue named ' +
+        'EventBridge could not put events into the events queue. They are kept for 14 days, in the queue named ' +
         'UndeliveredEvents; the message attributes ERROR_CODE and ERROR_MESSAGE say why. Most often the policy ' +
         'of the events queue was changed by hand: deploy again, then send the messages to the events queue.',
     });
@@ -77,7 +93,8 @@ export class Monitoring extends Construct {
       text:
         'Events wait for more than 15 minutes before they are delivered. Either more arrive than the dispatcher ' +
         'can work off (look at its Throttles and ConcurrentExecutions, raise the deploy setting ' +
-        'dispatcherConcurrency or the account’s limit), or it keeps failing on some (look at its log).',
+        'dispatcherConcurrency or the account’s limit), or it keeps failing on some (look at its log). SQS leaves ' +
+        'out of this age what was received three times or more: that shows in the alarm on the dead letters.',
     });
     alarm('ApiErrorsAlarm', {
       metric: api.httpApi.metricServerError({ period, statistic: 'Sum' }),

@@ -6,21 +6,16 @@ import { executionsTable, handlersTable } from '../../shared/aws/tables.ts';
 import type { Config } from '../config.ts';
 import type { Access } from './function.ts';
 
-/** What the storage gives to one function: spread it into the function's environment. */
-export type StorageAccess = {
-  readonly HANDLERS_TABLE: Access<'HANDLERS_TABLE'>;
-  readonly EXECUTIONS_TABLE: Access<'EXECUTIONS_TABLE'>;
-  readonly DATA_KEY: Access<'DATA_KEY'>;
-};
-
 const text = (name: string) => ({ name, type: AttributeType.STRING });
 
 /** The two tables, and the key that wraps the data key of the handlers' secrets. All three outlive the stack. */
 export class Storage extends Construct {
-  /** What the dispatcher may do: read handlers, write the log, open secrets. */
-  readonly forDispatcher: StorageAccess;
-  /** What the API may do: change handlers, read the log, seal and open secrets. */
-  readonly forApi: StorageAccess;
+  /** The handlers and the sealed data key, which share a table. */
+  readonly handlers: Record<'read' | 'readWrite', Access<'HANDLERS_TABLE'>>;
+  /** The execution log. A writer reads too, by key: what it has written before it does not write again. */
+  readonly log: Record<'read' | 'write', Access<'EXECUTIONS_TABLE'>>;
+  /** The data key of the handlers' secrets. Who creates it also stores it, with `handlers.readWrite`. */
+  readonly dataKey: Record<'open' | 'openOrCreate', Access<'DATA_KEY'>>;
   readonly handlersTableName: string;
   readonly executionsTableName: string;
 
@@ -82,7 +77,7 @@ export class Storage extends Construct {
         {
           actions,
           resources: [dataKey.keyArn],
-          // The one purpose for which our code asks; the key opens nothing else that is ever wrapped with it.
+          // A role may use the key for the data key alone, not for other things that somebody wraps with it.
           conditions: { StringEquals: { 'kms:EncryptionContext:purpose': 'handoff-data-key' } },
         },
       ],
@@ -90,26 +85,28 @@ export class Storage extends Construct {
 
     this.handlersTableName = handlers.tableName;
     this.executionsTableName = executions.tableName;
-    this.forDispatcher = {
-      HANDLERS_TABLE: handlersTo('dynamodb:GetItem', 'dynamodb:Query'),
-      EXECUTIONS_TABLE: executionsTo(
-        'dynamodb:BatchGetItem',
-        'dynamodb:BatchWriteItem',
-        'dynamodb:PutItem',
-        'dynamodb:UpdateItem',
-      ),
-      DATA_KEY: dataKeyTo('kms:Decrypt'),
-    };
-    this.forApi = {
-      HANDLERS_TABLE: handlersTo(
+    this.handlers = {
+      read: handlersTo('dynamodb:GetItem', 'dynamodb:Query'),
+      readWrite: handlersTo(
         'dynamodb:DeleteItem',
         'dynamodb:GetItem',
         'dynamodb:PutItem',
         'dynamodb:Query',
         'dynamodb:UpdateItem',
       ),
-      EXECUTIONS_TABLE: executionsTo('dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'),
-      DATA_KEY: dataKeyTo('kms:Decrypt', 'kms:GenerateDataKey'),
+    };
+    this.log = {
+      read: executionsTo('dynamodb:GetItem', 'dynamodb:Query'),
+      write: executionsTo(
+        'dynamodb:BatchGetItem',
+        'dynamodb:BatchWriteItem',
+        'dynamodb:PutItem',
+        'dynamodb:UpdateItem',
+      ),
+    };
+    this.dataKey = {
+      open: dataKeyTo('kms:Decrypt'),
+      openOrCreate: dataKeyTo('kms:Decrypt', 'kms:GenerateDataKey'),
     };
   }
 }

@@ -6,7 +6,7 @@ import { dispatchBatch } from './dispatch.ts';
 import { DispatcherEnv } from './env.ts';
 import { buildServices, type Services } from './services.ts';
 
-const metrics = new Metrics({ namespace: 'Handoff', serviceName: 'dispatcher' });
+const metrics = new Metrics({ serviceName: 'dispatcher' });
 let services: Services | undefined;
 
 /** Called by the events queue with up to 100 messages. Answers which of them must come back. */

@@ -242,7 +242,7 @@ describe('functions', () => {
       Environment: { Variables: { ...shared, RETENTION_DAYS: '10', HELD_RETENTION_DAYS: '20' } },
     });
     expect(resourceOf(configured, 'AWS::Lambda::Function', 'Api').Properties).toMatchObject({
-      Timeout: 30,
+      Timeout: 29,
       Environment: { Variables: { ...shared, EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } } },
     });
   });
@@ -304,7 +304,7 @@ describe('permissions', () => {
         'dynamodb:Query',
         'dynamodb:UpdateItem',
       ],
-      StorageExecutions: ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'],
+      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:Query'],
       StorageDataKey: ['kms:Decrypt', 'kms:GenerateDataKey'],
       IntakeBus: ['events:PutEvents'],
     });
@@ -387,6 +387,20 @@ describe('monitoring', () => {
       Dimensions: [
         { Name: 'QueueName', Value: { 'Fn::GetAtt': ['IntakeEventsQueue8448F507', 'QueueName'] } },
       ],
+    });
+  });
+
+  it('watches the metric of unreadable events where the dispatcher puts it', () => {
+    const [dispatcher] = Object.values(resourcesOf(template, 'AWS::Lambda::Function')).filter(
+      ({ Properties }) => Properties['Timeout'] === 180,
+    );
+    const { Variables } = dispatcher?.Properties['Environment'] as { Variables: Record<string, string> };
+    const namespace = Variables['POWERTOOLS_METRICS_NAMESPACE'];
+    expect(namespace).toMatch(/^Handoff\//u);
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Namespace: namespace,
+      MetricName: 'deadLetters',
+      Dimensions: [{ Name: 'service', Value: 'dispatcher' }],
     });
   });
 
