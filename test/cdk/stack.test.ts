@@ -391,11 +391,13 @@ describe('monitoring', () => {
   });
 
   it('watches the metric of unreadable events where the dispatcher puts it', () => {
-    const [dispatcher] = Object.values(resourcesOf(template, 'AWS::Lambda::Function')).filter(
-      ({ Properties }) => Properties['Timeout'] === 180,
-    );
-    const { Variables } = dispatcher?.Properties['Environment'] as { Variables: Record<string, string> };
-    const namespace = Variables['POWERTOOLS_METRICS_NAMESPACE'];
+    const dispatcher = resourcesOf(template, 'AWS::Lambda::Function')[
+      idOf('AWS::Lambda::Function', 'Dispatcher')
+    ];
+    const environment = dispatcher?.Properties['Environment'] as
+      | { Variables: Record<string, string> }
+      | undefined;
+    const namespace = environment?.Variables['POWERTOOLS_METRICS_NAMESPACE'];
     expect(namespace).toMatch(/^Handoff\//u);
     template.hasResourceProperties('AWS::CloudWatch::Alarm', {
       Namespace: namespace,
