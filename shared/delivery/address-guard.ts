@@ -61,8 +61,8 @@ type ResolveAll = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void;
 
-// The system's resolver waits on a thread of the pool that the embedded tables write with too, and a name whose
-// server is silent holds its thread for many seconds. A quarter of the 64 threads that a deployment has.
+// The system's resolver waits on a thread of libuv's pool, which the embedded tables write with too, and a name whose
+// server is silent holds its thread for many seconds. Half of the 32 threads that the engine and the stack ask for.
 const maxLookupsAtOnce = 16;
 
 /**

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { EngineConfig, isLoopback, parseConfig } from '../../local/config.ts';
 
@@ -61,5 +64,30 @@ describe('isLoopback', () => {
   });
   it.each(['0.0.0.0', '::', '10.0.0.1', 'localhost.example', 'example.com'])('does not take %s', (host) => {
     expect(isLoopback(host)).toBe(false);
+  });
+});
+
+// Linux alone tells how many threads a process has.
+describe.runIf(process.platform === 'linux')('start.mjs', () => {
+  const threadsOfStart = async (environment: Record<string, string>): Promise<number> => {
+    // The first thing that needs the pool starts all its threads.
+    const preload = `import { readdirSync, stat } from 'node:fs';
+      process.on('exit', () => {
+        stat('.', () => {});
+        console.log(readdirSync('/proc/self/task').length);
+      });`;
+    const ended = promisify(execFile)(
+      process.execPath,
+      ['--import', `data:text/javascript,${encodeURIComponent(preload)}`, 'local/start.mjs'],
+      // A wrong setting ends the start, once everything is imported.
+      { env: { ...environment, PORT: 'none' }, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
+    );
+    const { stdout } = await ended.catch((error: unknown) => error as { stdout: string });
+    return Number(stdout);
+  };
+
+  it('gives libuv more threads than its four, unless the user says how many', async () => {
+    const [many, few] = await Promise.all([threadsOfStart({}), threadsOfStart({ UV_THREADPOOL_SIZE: '2' })]);
+    expect(many - few).toBe(30);
   });
 });
