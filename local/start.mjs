@@ -9,8 +9,8 @@ if (Number(major) < 24) {
   );
   process.exit(1);
 }
-// libuv's pool has four threads, and every name that is looked up shares them with LevelDB's writes: four names that
-// resolve slowly would hold up the tables for seconds. It is read when the pool is first used, which is later.
+// libuv's pool has four threads and gives name look-ups half of them (src/threadpool.c): two names that resolve slowly
+// would hold up every new connection for seconds. It is read when the pool is first used, which is later.
 process.env.UV_THREADPOOL_SIZE ??= '32';
 // What was compiled once is kept in the system's folder for temporary files: the next start takes half the time.
 enableCompileCache();

@@ -68,7 +68,7 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
 
     const environment: Record<string, string> = {
       POWERTOOLS_METRICS_NAMESPACE: metricsNamespace(this),
-      // Name look-ups share libuv's four threads; slow ones would hold up every new connection.
+      // Of libuv's four threads name look-ups get two: two slow names would hold up every new connection.
       UV_THREADPOOL_SIZE: '32',
     };
     for (const [name, value] of Object.entries<Access<ResourceVariable> | string | number | boolean>(

@@ -105,11 +105,22 @@ export function createAddressGuard(
   };
 
   const inTurn = pLimit(maxLookupsAtOnce);
+  const waiting = new Map<string, Parameters<ResolveAll>[2][]>();
+  // One look-up for all who wait for a name: a hundred deliveries to a silent one must not take every turn.
   const resolveInTurn: ResolveAll = (hostname, options, callback) => {
+    const question = JSON.stringify([hostname, options]);
+    const alsoWaiting = waiting.get(question);
+    if (alsoWaiting !== undefined) {
+      alsoWaiting.push(callback);
+      return;
+    }
+    const callbacks = [callback];
+    waiting.set(question, callbacks);
     const resolve = (release: () => void) =>
       resolveAll(hostname, options, (error, addresses) => {
+        waiting.delete(question);
         release();
-        callback(error, addresses);
+        for (const answer of callbacks) answer(error, addresses);
       });
     void inTurn(() => new Promise<void>(resolve));
   };

@@ -362,11 +362,30 @@ describe('lookup', () => {
     expect(await Promise.all(results)).toEqual(results.map(() => null));
   });
 
+  it('asks once for all who wait for a name, and again for who comes later', async () => {
+    const asked: (() => void)[] = [];
+    const guard = createAddressGuard({ allowCidrs: [], allowLoopback: false }, (_host, _options, callback) =>
+      asked.push(() => callback(null, [v4('8.8.8.8')])),
+    );
+    const ask = () => new Promise((resolve) => guard.lookup('slow.example', {}, resolve));
+    const together = [ask(), ask(), ask()];
+    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    asked[0]?.();
+    expect(await Promise.all(together)).toEqual([null, null, null]);
+    const later = ask();
+    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    asked[1]?.();
+    expect(await later).toBeNull();
+  });
+
   it('makes room after a failure and after a refusal', async () => {
     const guard = createAddressGuard({ allowCidrs: [], allowLoopback: false }, (host, _options, callback) =>
-      host === 'gone.example' ? callback(new Error('ENOTFOUND'), []) : callback(null, [v4('10.0.0.1')]),
+      host.endsWith('gone.example') ? callback(new Error('ENOTFOUND'), []) : callback(null, [v4('10.0.0.1')]),
     );
-    const names = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? 'gone.example' : 'in.example'));
+    const names = Array.from(
+      { length: 40 },
+      (_, index) => `${index}.${index % 2 === 0 ? 'gone' : 'in'}.example`,
+    );
     const errors = names.map((name) => new Promise((resolve) => guard.lookup(name, {}, resolve)));
     for (const error of await Promise.all(errors)) expect(error).toBeInstanceOf(Error);
   });
