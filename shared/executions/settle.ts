@@ -1,4 +1,4 @@
-// Pure core: imports nothing but zod and node:crypto.
+// No I/O, no clock, no dice: what decides is a parameter.
 import type { Outcome } from '../delivery/outcome.ts';
 import type { SentRequest } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
