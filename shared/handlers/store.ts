@@ -76,9 +76,7 @@ export function createHandlerStore({
         new PutCommand({
           TableName: tableName,
           Item: toItem(stored),
-          ConditionExpression: '#version = :version',
-          ExpressionAttributeNames: { '#version': 'version' },
-          ExpressionAttributeValues: { ':version': version },
+          ...atVersion(version),
         }),
       ),
     );
@@ -90,9 +88,7 @@ export function createHandlerStore({
         new DeleteCommand({
           TableName: tableName,
           Key: keyOf(id),
-          ConditionExpression: '#version = :version',
-          ExpressionAttributeNames: { '#version': 'version' },
-          ExpressionAttributeValues: { ':version': version },
+          ...atVersion(version),
         }),
       ),
     );
@@ -135,6 +131,13 @@ export function createHandlerStore({
 
   return { readAll, get, create, replace, remove, revision };
 }
+
+// Somebody else's edit in between makes the write fail instead of being lost.
+const atVersion = (version: number) => ({
+  ConditionExpression: '#version = :version',
+  ExpressionAttributeNames: { '#version': 'version' },
+  ExpressionAttributeValues: { ':version': version },
+});
 
 const toItem = ({ handler, sealedSecrets }: StoredHandler) => {
   const { id, ...rest } = handler;
