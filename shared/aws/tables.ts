@@ -19,3 +19,9 @@ export const executionsTable = {
     sortKey: 'attentionKey',
   },
 } as const;
+
+const secondsPerDay = 86_400;
+
+/** The expiry of an item that is kept for so many days from `now` on. */
+export const expiresAfter = (now: Date, days: number): number =>
+  Math.floor(now.getTime() / 1000) + days * secondsPerDay;

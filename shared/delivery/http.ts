@@ -1,7 +1,7 @@
 import { errors, type Agent, type Dispatcher } from 'undici';
 import { AddressRefusedError } from './address-guard.ts';
 import { connectSignal } from './agent.ts';
-import { isRetryableStatus, maxResponseBytes, type Outcome } from './outcome.ts';
+import { isRetryableStatus, maxResponseBytes, unanswered, type Outcome } from './outcome.ts';
 
 /** One request, as it goes over the wire. */
 export type HttpRequest = {
@@ -43,7 +43,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome
     const expire = () => {
       if (settled) return;
       if (statusCode === null) {
-        settle(unanswered(true, `timeout: no answer within ${request.timeoutMs} ms`));
+        settle(unanswered(`timeout: no answer within ${request.timeoutMs} ms`, { retryable: true }));
       } else {
         settleByStatus(statusCode, 'cut');
       }
@@ -111,14 +111,6 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome
   });
 }
 
-const unanswered = (retryable: boolean, error: string): Outcome => ({
-  kind: 'failed',
-  retryable,
-  statusCode: null,
-  error,
-  response: null,
-});
-
 function outcomeOfStatus(statusCode: number, response: string | null): Outcome {
   if (statusCode >= 200 && statusCode < 300) return { kind: 'succeeded', statusCode, response };
   const redirect = statusCode >= 300 && statusCode < 400;
@@ -145,10 +137,12 @@ function responseText(body: Buffer, extent: 'whole' | 'cut'): string | null {
 }
 
 function outcomeOfError(error: Error, url: URL): Outcome {
-  if (error instanceof AddressRefusedError) return unanswered(false, `refused address: ${error.message}`);
+  if (error instanceof AddressRefusedError)
+    return unanswered(`refused address: ${error.message}`, { retryable: false });
   // A header that undici does not send; the API does not let one through, but what is stored may be older.
-  if (error instanceof errors.InvalidArgumentError) return unanswered(false, `request: ${error.message}`);
-  return unanswered(true, networkError(error, url));
+  if (error instanceof errors.InvalidArgumentError)
+    return unanswered(`request: ${error.message}`, { retryable: false });
+  return unanswered(networkError(error, url), { retryable: true });
 }
 
 // The codes of Node's TLS errors: https://nodejs.org/api/tls.html#x509-certificate-error-codes

@@ -4,7 +4,7 @@ import type { HttpTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { deliverHttp } from './http.ts';
-import type { Outcome } from './outcome.ts';
+import { unanswered, type Outcome } from './outcome.ts';
 import { buildRequest, sentRequestOf } from './request.ts';
 import { signDelivery } from './signature.ts';
 import { targetUrlProblem } from './target-url.ts';
@@ -46,9 +46,9 @@ async function invokeHttp(
 ): Promise<Outcome> {
   // The API has checked the URL, but by the settings of that day.
   const problem = targetUrlProblem(target.url, { allowHttp, guard });
-  if (problem !== null) return notSent(`refused target: ${problem}`, { retryable: false });
+  if (problem !== null) return unanswered(`refused target: ${problem}`, { retryable: false });
   // A receiver must be able to rely on the signature; the secret can be mended before the last attempt.
-  if ('problem' in signing) return notSent(`signature: ${signing.problem}`, { retryable: true });
+  if ('problem' in signing) return unanswered(`signature: ${signing.problem}`, { retryable: true });
 
   const request = buildRequest(sentRequestOf(target), {
     event,
@@ -58,11 +58,3 @@ async function invokeHttp(
   });
   return deliverHttp(agent, { ...request, timeoutMs: target.timeoutMs });
 }
-
-const notSent = (error: string, { retryable }: { retryable: boolean }): Outcome => ({
-  kind: 'failed',
-  retryable,
-  statusCode: null,
-  error,
-  response: null,
-});

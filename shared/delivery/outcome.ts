@@ -32,3 +32,12 @@ export const maxResponseBytes = 4096;
 export function isRetryableStatus(statusCode: number): boolean {
   return [408, 409, 425, 429].includes(statusCode) || (statusCode >= 500 && statusCode <= 599);
 }
+
+/** The outcome of an attempt that got no answer, or was not sent at all. */
+export const unanswered = (error: string, { retryable }: { retryable: boolean }): Outcome => ({
+  kind: 'failed',
+  retryable,
+  statusCode: null,
+  error,
+  response: null,
+});

@@ -1,4 +1,5 @@
 import { PutCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { expiresAfter } from '../aws/tables.ts';
 
 /** What could not be read as an event, and why. It is kept with its reason, for people; it is never tried again. */
 export type DeadLetter = {
@@ -18,7 +19,6 @@ export const deadLetterBodyPartition = (id: string): string => `DEAD_LETTER_BODY
 
 // An item ends at 400 KB and a message at 1 MB: a body takes up to three parts.
 const partBytes = 380 * 1024;
-const secondsPerDay = 86_400;
 
 /** The dead letters, in the executions table. */
 export function createDeadLetters({
@@ -34,7 +34,7 @@ export function createDeadLetters({
 }) {
   /** Stores a dead letter whole. The row comes last: where it stands, its body is complete. */
   async function record({ id, receivedAt, reason, body }: DeadLetter): Promise<void> {
-    const expiresAt = Math.floor(now().getTime() / 1000) + keptDays * secondsPerDay;
+    const expiresAt = expiresAfter(now(), keptDays);
     const bytes = Buffer.from(body);
     const parts = Array.from({ length: Math.ceil(bytes.length / partBytes) }, (_, index) =>
       bytes.subarray(index * partBytes, (index + 1) * partBytes),

@@ -1,4 +1,5 @@
 import { UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { expiresAfter } from '../aws/tables.ts';
 import { hourOf, readKey } from './key.ts';
 import type { ExecutionRecord } from './execution.ts';
 import type { Retention } from './item.ts';
@@ -9,7 +10,6 @@ export const hoursPartition = 'HOURS';
 export const hourPartition = (hour: string): string => `HOUR#${hour}`;
 
 const flushIntervalMs = 10_000;
-const secondsPerDay = 86_400;
 // A bound for an environment that lives long. Forgetting costs one more update for each handler and hour.
 const maxRemembered = 10_000;
 
@@ -103,7 +103,7 @@ export function createHourlyCounts({
           ExpressionAttributeNames: Object.fromEntries(names.map((name, index) => [`#count${index}`, name])),
         }),
         ExpressionAttributeValues: {
-          ':expiresAt': Math.floor(now().getTime() / 1000) + keptDays(retention) * secondsPerDay,
+          ':expiresAt': expiresAfter(now(), keptDays(retention)),
           ...Object.fromEntries([...counts.values()].map((value, index) => [`:count${index}`, value])),
         },
       }),

@@ -1,4 +1,5 @@
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { expiresAfter } from '../aws/tables.ts';
 import type { Attempt, ExecutionRecord, ListedExecution } from './execution.ts';
 import { readKey } from './key.ts';
 import type { ExecutionState, ExecutionStatus, StatusReason } from './life-cycle.ts';
@@ -9,7 +10,6 @@ export const maxStoredEventBytes = 256 * 1024;
 /** How long executions are kept after their last change, in days. What waits for time is kept until it ends. */
 export type Retention = { endedDays: number; heldDays: number };
 
-const secondsPerDay = 86_400;
 // An event is small: with these buffers and this effort it takes less than half the time of zlib's defaults (26 against 64 us
 // for 1.7 KB) and comes out 3 % larger.
 const deflateOptions = { level: 3, windowBits: 13, memLevel: 5 };
@@ -155,7 +155,7 @@ function attentionOf({ key, state, startedAt, attempts }: ExecutionRecord): Reco
 function expiry(state: ExecutionState, retention: Retention, now: Date): { expiresAt?: number } {
   if (state.status === 'waiting') return {};
   const days = state.status === 'held' ? retention.heldDays : retention.endedDays;
-  return { expiresAt: Math.floor(now.getTime() / 1000) + days * secondsPerDay };
+  return { expiresAt: expiresAfter(now, days) };
 }
 
 // Compressed only when that saves a write unit: text is what people can read in the table.
