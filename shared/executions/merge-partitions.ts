@@ -2,7 +2,7 @@ import type { ListedExecution } from './execution.ts';
 import { fromListedItem, listedAttributes } from './item.ts';
 import type { ExecutionKey } from './key.ts';
 import type { ExecutionStatus } from './life-cycle.ts';
-import { afterEverything, type PartitionQuery, type PartitionReader } from './read-partition.ts';
+import type { PartitionQuery, PartitionReader } from './read-partition.ts';
 
 // How many partitions are read side by side before the budget is asked again.
 const readsAtOnce = 25;
@@ -94,7 +94,8 @@ function openStream(pk: string, { high, start }: MergeRange, nextPage: number): 
   const stream = { after: null, read: [], done: false, pages: 0, nextPage };
   if (start === null || start.sk > high) return { ...stream, frontier: { pk, sk: high } };
   // At the cursor's own sort key a partition that sorts before it is still to come, one behind it was shown.
-  const sk = pk < start.pk ? `${start.sk}${afterEverything}` : start.sk;
+  // The very next key, not one behind everything that begins like it: the id "e1" must not let "e12" in again.
+  const sk = pk < start.pk ? `${start.sk}\u0000` : start.sk;
   // A query must not begin outside of its range.
   const after = { pk, sk: sk > high ? high : sk };
   return { ...stream, frontier: after, after };

@@ -195,6 +195,16 @@ describe('list', () => {
     );
   }, 60_000);
 
+  it('comes to an end where one event id begins like another', async () => {
+    const { write, walk } = await aLog();
+    const records = await write([
+      anExecution({ handlerId: 'h_0', eventId: 'e12' }),
+      anExecution({ handlerId: 'h_1', eventId: 'e1' }),
+    ]);
+    const pages = await walk({}, 1);
+    expect(pages.flatMap((page) => page.records)).toEqual(newestFirst(records));
+  });
+
   it('takes a cursor into another search of the same log', async () => {
     const { search, write } = await aLog();
     const times = ['10', '11', '12'].map((hour) => `2026-11-23T${hour}:00:00.000Z`);
