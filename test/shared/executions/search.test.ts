@@ -200,6 +200,7 @@ describe('list', () => {
     const records = await write([
       anExecution({ handlerId: 'h_0', eventId: 'e12' }),
       anExecution({ handlerId: 'h_1', eventId: 'e1' }),
+      anExecution({ handlerId: 'h_0', time: '2026-11-23T09:00:00.000Z' }),
     ]);
     const pages = await walk({}, 1);
     expect(pages.flatMap((page) => page.records)).toEqual(newestFirst(records));
