@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { eventPatternProblem } from '../events/catalogue.ts';
 
+/** The longest that a script may run, milliseconds. Its Lambda gets a little more. */
+export const maxScriptTimeoutMs = 120_000;
+
 const notYet = 'not available yet: leave it out';
 
 /** Text for people: one line, no control characters, not blank. */
@@ -127,12 +130,65 @@ const HttpTarget = z.strictObject({
 });
 export type HttpTarget = z.output<typeof HttpTarget>;
 
-const Target = z.discriminatedUnion('type', [HttpTarget], {
-  error: (issue) =>
-    (issue.input as { type?: unknown } | undefined)?.type === 'script'
-      ? 'script targets are not available yet'
-      : undefined,
+/** A script of the deployment: a folder under functions/scripts/, deployed as a Lambda of its own. */
+const ScriptTarget = z.strictObject({
+  type: z.literal('script'),
+  script: z
+    .string()
+    .min(1, 'must name a script')
+    .max(64, 'must have at most 64 characters')
+    .describe('Its name, as GET /v1/scripts lists it'),
+  timeoutMs: z
+    .int()
+    .min(100)
+    .max(maxScriptTimeoutMs)
+    .default(30_000)
+    .describe('From the call to the end of the script, milliseconds'),
 });
+export type ScriptTarget = z.output<typeof ScriptTarget>;
+
+const Target = z.discriminatedUnion('type', [HttpTarget, ScriptTarget], {
+  error: ({ code }) => (code === 'invalid_union' ? 'must be "http" or "script"' : undefined),
+});
+export type Target = z.output<typeof Target>;
+
+const secondsPerDay = 86_400;
+const maxWaits = 50;
+const maxWaitSeconds = 7 * secondsPerDay;
+const maxScheduleDays = 30;
+
+const isWait = (wait: unknown): boolean => typeof wait === 'number' && wait >= 1 && wait <= maxWaitSeconds;
+
+// Not `z.number()`: an element of another type would make zod blame the whole list, not the element.
+const Wait = z
+  .custom<number>(isWait, {
+    error: `must be a wait of 1 to ${maxWaitSeconds} seconds (7 days)`,
+    abort: false,
+  })
+  .meta({ type: 'number', minimum: 1, maximum: maxWaitSeconds });
+
+const RetrySchedule = z
+  .union(
+    [z.enum(['default', 'none']), z.array(Wait)],
+    'must be "default", "none" or a list of waits in seconds',
+  )
+  .superRefine((schedule, context) => {
+    if (typeof schedule === 'string') return;
+    if (schedule.length > maxWaits) {
+      context.addIssue({ code: 'custom', message: `at most ${maxWaits} waits` });
+    }
+    const seconds = schedule.filter(isWait).reduce((sum, wait) => sum + wait, 0);
+    if (seconds > maxScheduleDays * secondsPerDay) {
+      context.addIssue({
+        code: 'custom',
+        message: `all waits together may take at most ${maxScheduleDays} days`,
+      });
+    }
+  })
+  .describe(
+    `When a failed attempt is repeated: n waits in seconds are n + 1 attempts, so an empty list is the same as "none". At most ${maxWaits} waits of ${maxScheduleDays} days together`,
+  );
+export type RetrySchedule = z.output<typeof RetrySchedule>;
 
 export const HandlerStatus = z.enum(['enabled', 'disabled', 'archived']);
 export type HandlerStatus = z.output<typeof HandlerStatus>;
@@ -159,9 +215,7 @@ export const HandlerInput = z.strictObject({
   status: HandlerStatus.default('enabled'),
   priority: z.int().min(1).max(1000).default(100).describe('1 runs first'),
   onFailure: z.literal('continue', notYet).default('continue'),
-  retry: z
-    .strictObject({ schedule: z.literal('default', notYet).default('default') })
-    .default({ schedule: 'default' }),
+  retry: z.strictObject({ schedule: RetrySchedule.default('default') }).default({ schedule: 'default' }),
   rateLimit: z.null(notYet).default(null),
 });
 export type HandlerInput = z.output<typeof HandlerInput>;

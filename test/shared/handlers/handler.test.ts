@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HandlerInput } from '../../../shared/handlers/handler.ts';
+import { HandlerInput, type HttpTarget } from '../../../shared/handlers/handler.ts';
 
 const target = { type: 'http', url: 'https://crm.example/hook' };
 const minimal = { name: 'CRM sync', events: ['client.create'], target };
@@ -282,7 +282,7 @@ describe('keys that could change an object itself', () => {
 
   it('never makes a header named __proto__ anything but nothing', () => {
     const parsed = parse(json.replace('"target":{', '"target":{"headers":{"__proto__":"x"},'));
-    const { headers } = parsed.data?.target ?? {};
+    const { headers } = (parsed.data as { target: HttpTarget }).target;
     expect(headers).toEqual({});
     expect(Object.getPrototypeOf(headers)).toBe(Object.prototype);
   });
@@ -300,22 +300,25 @@ describe('what is not available yet', () => {
     ['transform', { transform: 'detail.data.name' }],
     ['onFailure', { onFailure: 'halt' }],
     ['rateLimit', { rateLimit: { perSecond: 5 } }],
-    ['retry.schedule', { retry: { schedule: 'none' } }],
-    ['retry.schedule', { retry: { schedule: [5, 60] } }],
     ['target.auth', { target: { ...target, auth: { type: 'bearer', token: 't' } } }],
     ['target.format', { target: { ...target, format: 'cloudevents' } }],
   ])('refuses %s with any value but its default', (field, changes) => {
     expect(problemsOf(changes)).toEqual([`${field}: ${message}`]);
   });
+});
 
-  it('refuses script targets in a sentence', () => {
-    expect(problemsOf({ target: { type: 'script', script: 'mail' } })).toEqual([
-      'target.type: script targets are not available yet',
+describe('a target', () => {
+  it.each([{ type: 'queue' }, { type: null }, { type: ['http'] }, { url: 'https://crm.example' }, {}])(
+    'refuses the type of %j',
+    (other) => {
+      expect(problemsOf({ target: other })).toEqual(['target.type: must be "http" or "script"']);
+    },
+  );
+
+  it.each(['https://crm.example', null, [], 7])('refuses %j, which is no target', (other) => {
+    expect(problemsOf({ target: other })).toEqual([
+      expect.stringMatching(/^target: Invalid input: expected object/u),
     ]);
-  });
-
-  it.each([{ type: 'queue' }, {}, 'https://crm.example', null, []])('refuses the target %j', (other) => {
-    expect(problemsOf({ target: other }).length).toBeGreaterThan(0);
   });
 
   it.each([0, 99, 30_001, 100.5, '5000'])('refuses the timeout %j', (timeoutMs) => {
@@ -324,5 +327,91 @@ describe('what is not available yet', () => {
 
   it.each(['GET', 'DELETE', 'post'])('refuses the method %s', (method) => {
     expect(targetProblemsOf({ method })).toHaveLength(1);
+  });
+});
+
+describe('a script as target', () => {
+  const scriptProblemsOf = (changes: object) =>
+    problemsOf({ target: { type: 'script', script: 'mail', ...changes } });
+
+  it('needs no more than its name', () => {
+    const parsed = HandlerInput.parse({ ...minimal, target: { type: 'script', script: 'mail' } });
+    expect(parsed.target).toEqual({ type: 'script', script: 'mail', timeoutMs: 30_000 });
+  });
+
+  it.each([
+    [undefined, 'Invalid input: expected string, received undefined'],
+    [null, 'Invalid input: expected string, received null'],
+    [7, 'Invalid input: expected string, received number'],
+    ['', 'must name a script'],
+    ['x'.repeat(65), 'must have at most 64 characters'],
+  ])('refuses the name %j', (script, message) => {
+    expect(scriptProblemsOf({ script })).toEqual([`target.script: ${message}`]);
+  });
+
+  it('takes up to 120 s, and nothing but whole milliseconds', () => {
+    for (const timeoutMs of [100, 120_000]) expect(scriptProblemsOf({ timeoutMs })).toEqual([]);
+    for (const timeoutMs of [0, 99, 120_001, 100.5, '5000', null]) {
+      expect(scriptProblemsOf({ timeoutMs })).toEqual([expect.stringMatching(/^target\.timeoutMs: /u)]);
+    }
+  });
+
+  it('has nothing that only an HTTP target has, nor the other way round', () => {
+    for (const [key, value] of Object.entries({ url: target.url, headers: {}, auth: null, method: 'POST' })) {
+      expect(scriptProblemsOf({ [key]: value })).toEqual([`target: Unrecognized key: "${key}"`]);
+    }
+    expect(targetProblemsOf({ script: 'mail' })).toEqual(['target: Unrecognized key: "script"']);
+  });
+});
+
+describe('the schedule of retries', () => {
+  const scheduleProblemsOf = (schedule: unknown) => problemsOf({ retry: { schedule } });
+  const notAWait = 'must be a wait of 1 to 604800 seconds (7 days)';
+  const day = 86_400;
+
+  it.each([['default'], ['none'], [[]], [[1]], [[5, 300, 7 * day]], [[1.5]]])('takes %j', (schedule) => {
+    const parsed = HandlerInput.parse({ ...minimal, retry: { schedule } });
+    expect(parsed.retry).toEqual({ schedule });
+  });
+
+  it.each([null, 5, true, {}, '5', 'Default', ''])('refuses %j, which is none', (schedule) => {
+    expect(scheduleProblemsOf(schedule)).toEqual([
+      'retry.schedule: must be "default", "none" or a list of waits in seconds',
+    ]);
+  });
+
+  it.each([0, -1, 0.999, 7 * day + 1, '5', null, [5], {}, true])('says which wait cannot be: %j', (wait) => {
+    expect(scheduleProblemsOf([5, 10, wait])).toEqual([`retry.schedule.2: ${notAWait}`]);
+  });
+
+  it('refuses a wait that JSON makes infinite', () => {
+    const { error } = HandlerInput.safeParse(
+      JSON.parse(JSON.stringify({ ...minimal, retry: { schedule: [7] } }).replace('[7]', '[1e999]')),
+    );
+    expect(error?.issues.map(({ path }) => path.join('.'))).toEqual(['retry.schedule.0']);
+  });
+
+  it('names every wait that cannot be', () => {
+    expect(scheduleProblemsOf([0, 5, 'x'])).toEqual([
+      `retry.schedule.0: ${notAWait}`,
+      `retry.schedule.2: ${notAWait}`,
+    ]);
+  });
+
+  it('takes 50 waits and refuses more', () => {
+    expect(scheduleProblemsOf(Array.from({ length: 50 }, () => 60))).toEqual([]);
+    expect(scheduleProblemsOf(Array.from({ length: 51 }, () => 60))).toEqual([
+      'retry.schedule: at most 50 waits',
+    ]);
+  });
+
+  it('takes waits of 30 days together and refuses more', () => {
+    const thirtyDays = [7 * day, 7 * day, 7 * day, 7 * day, 2 * day];
+    expect(scheduleProblemsOf(thirtyDays)).toEqual([]);
+    expect(scheduleProblemsOf([...thirtyDays, 1])).toEqual([
+      'retry.schedule: all waits together may take at most 30 days',
+    ]);
+    // A wait that cannot be is told of; it does not count beside that.
+    expect(scheduleProblemsOf([...thirtyDays, 'x'])).toEqual([`retry.schedule.5: ${notAWait}`]);
   });
 });
