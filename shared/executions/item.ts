@@ -17,6 +17,10 @@ const writeUnitBytes = 1024;
 // Spreads what needs attention over partitions; the same number for every status.
 const attentionPartitions = 8;
 
+/** The partitions of the sparse index that hold all executions of a status, and maybe others. */
+export const attentionPartitionsOf = (status: Exclude<ExecutionStatus, 'succeeded'>): string[] =>
+  Array.from({ length: attentionPartitions }, (_, partition) => `${status}#${partition}`);
+
 /** The record as a DynamoDB item. */
 export function toItem(record: ExecutionRecord, retention: Retention, now: Date): Record<string, unknown> {
   const { state, event, request } = record;
@@ -168,7 +172,8 @@ function packEvent(raw: string, otherBytes: number): string | Uint8Array {
   return units(packed.length) < units(rawBytes) ? packed : raw;
 }
 
-const unpackEvent = (body: string | Uint8Array): string =>
+/** The text of an event, from the attribute `eventBody`. */
+export const unpackEvent = (body: string | Uint8Array): string =>
   typeof body === 'string' ? body : inflateRawSync(body).toString('utf8');
 
 /** Why an event cannot be stored with its executions; null when it can. */
