@@ -41,6 +41,51 @@ export const sharedEnv = {
       }
     })
     .describe('Comma-separated address ranges that targets may be in although they are private'),
+  EVENTS_QUEUE: z.url().describe('URL of the queue that the dispatcher reads'),
+  RETRIES_QUEUE: z.url().describe('URL of the queue that the retrier reads'),
+  SCRIPTS: z
+    .string()
+    .default('')
+    .transform((list) => list.split(',').filter((name) => name !== ''))
+    .describe('Comma-separated names of the scripts of this deployment'),
+  SCRIPT_FUNCTION_PREFIX: z
+    .string()
+    .default('')
+    .describe('The name of a script’s Lambda is this and the script’s own name'),
+  RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(3650)
+    .default(30)
+    .describe('How long ended executions are kept'),
+  HELD_RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(3650)
+    .default(90)
+    .describe('How long held executions are kept'),
+  MAX_CONCURRENT_DELIVERIES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(900)
+    .default(256)
+    .describe('HTTP deliveries under way at once in one environment; Lambda has 1,024 file descriptors'),
+  MAX_CONCURRENT_SCRIPTS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(900)
+    .default(64)
+    .describe('Scripts under way at once in one environment; each takes one of the account’s 1,000 concurrent Lambdas'),
+  RETRY_SCALE: z.coerce
+    .number()
+    .positive()
+    .max(1)
+    .default(1)
+    .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
   AWS_LAMBDA_RUNTIME_API: z
     .string()
     .optional()

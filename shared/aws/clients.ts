@@ -2,6 +2,8 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { KMSClient } from '@aws-sdk/client-kms';
+import { LambdaClient } from '@aws-sdk/client-lambda';
+import { SQSClient } from '@aws-sdk/client-sqs';
 
 // `requestTimeout` alone only logs a warning; with `throwOnRequestTimeout` the call fails and is tried again.
 const requestHandler = (requestTimeout: number) => ({
@@ -25,3 +27,14 @@ export const createEventBridge = (): EventBridgeClient =>
 /** Called once per environment, to unwrap the data key. */
 export const createKms = (): KMSClient =>
   new KMSClient({ maxAttempts: 4, requestHandler: requestHandler(3000) });
+
+/** SendMessage is answered in tens of milliseconds. A repeat by the SDK doubles a wake-up at worst, which does nothing. */
+export const createSqs = (): SQSClient =>
+  new SQSClient({ maxAttempts: 4, requestHandler: requestHandler(5000) });
+
+/**
+ * A script is invoked once: with the SDK's retries on, a timeout would run it twice. Each call brings its own time limit as
+ * an abort signal; the sockets must not be the narrower limit (the default is 50).
+ */
+export const createLambda = (): LambdaClient =>
+  new LambdaClient({ maxAttempts: 1, requestHandler: { connectionTimeout: 1000, httpsAgent: { maxSockets: 1000 }, httpAgent: { maxSockets: 1000 } } });

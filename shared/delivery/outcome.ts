@@ -9,6 +9,8 @@ export type Outcome =
       statusCode: number | null;
       /** The response as text, cut at `maxResponseBytes`; null when there was none. */
       response: string | null;
+      /** The end of what a script printed, of at most `maxOutputBytes`. */
+      output?: string;
     }
   | {
       kind: 'failed';
@@ -19,10 +21,16 @@ export type Outcome =
       /** A short classified reason for admins, e.g. `timeout: no answer within 10000 ms`. Never raw internals. */
       error: string;
       response: string | null;
-    };
+      output?: string;
+    }
+  /** No call was made, so no attempt is used up: AWS had no room for the script. */
+  | { kind: 'put-off'; reason: 'busy' };
 
 /** Responses are stored up to this size (bytes of UTF-8); the rest is not read. */
 export const maxResponseBytes = 4096;
+
+/** Of what a script prints the last part is kept, as much as Lambda hands back (`LogType: Tail`), in bytes. */
+export const maxOutputBytes = 4096;
 
 /**
  * Whether another attempt can succeed with nothing changed, judged by the status of a failed answer: the target
@@ -34,7 +42,10 @@ export function isRetryableStatus(statusCode: number): boolean {
 }
 
 /** The outcome of an attempt that got no answer, or was not sent at all. */
-export const unanswered = (error: string, { retryable }: { retryable: boolean }): Outcome => ({
+export const unanswered = (
+  error: string,
+  { retryable }: { retryable: boolean },
+): Extract<Outcome, { kind: 'failed' }> => ({
   kind: 'failed',
   retryable,
   statusCode: null,

@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { sharedEnv } from '../../shared/env.ts';
+
+export const RetrierEnv = z.object({
+  HANDLERS_TABLE: sharedEnv.HANDLERS_TABLE,
+  EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
+  DATA_KEY: sharedEnv.DATA_KEY,
+  RETRIES_QUEUE: sharedEnv.RETRIES_QUEUE,
+  SCRIPTS: sharedEnv.SCRIPTS,
+  SCRIPT_FUNCTION_PREFIX: sharedEnv.SCRIPT_FUNCTION_PREFIX,
+  ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
+  ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
+  RETENTION_DAYS: sharedEnv.RETENTION_DAYS,
+  HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
+  MAX_CONCURRENT_DELIVERIES: sharedEnv.MAX_CONCURRENT_DELIVERIES,
+  MAX_CONCURRENT_SCRIPTS: sharedEnv.MAX_CONCURRENT_SCRIPTS,
+  RETRY_SCALE: sharedEnv.RETRY_SCALE,
+  AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
+});
+export type RetrierEnv = z.output<typeof RetrierEnv>;

@@ -1,0 +1,16 @@
+import { z } from 'zod';
+import { sharedEnv } from '../../shared/env.ts';
+
+export const SweeperEnv = z.object({
+  EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
+  RETRIES_QUEUE: sharedEnv.RETRIES_QUEUE,
+  EVENTS_DEAD_LETTERS_QUEUE: z.url().describe('URL of the queue of events that the dispatcher gave up on'),
+  UNDELIVERED_EVENTS_QUEUE: z
+    .url()
+    .optional()
+    .describe('URL of the queue of events that the bus could not put into the events queue; one machine has none'),
+  RETRIES_DEAD_LETTERS_QUEUE: z.url().describe('URL of the queue of wake-up calls that the retrier gave up on'),
+  HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
+  RETRY_SCALE: sharedEnv.RETRY_SCALE,
+});
+export type SweeperEnv = z.output<typeof SweeperEnv>;
