@@ -10,7 +10,7 @@ import type { Services } from './services.ts';
 export type Message = {
   id: string;
   body: string;
-  /** When the queue took it: the same on every redelivery. */
+  /** When the queue first took it: the same on every redelivery, and when the event was sent again. */
   sentAt: Date;
   /** How often it was received, this time included. */
   receives: number;
@@ -22,6 +22,8 @@ export type BatchReport = {
   /** Messages to be returned to the queue, because something about them is not in the log yet. */
   failedMessageIds: string[];
   deadLetters: number;
+  /** Events that were sent again because the deadline was too near for the rest of them. */
+  putOff: number;
   /** Executions that an earlier delivery of the same message had logged. */
   repeated: number;
   /** What was written to the log, by status. */
@@ -37,7 +39,7 @@ type Arrival = { event: DomainEvent; sentAt: Date; receives: number; messageIds:
 type Failure = { messageIds: readonly string[]; error: unknown };
 
 /** What the parts of a batch add up to. */
-type Tally = { written: ExecutionRecord[]; repeated: number; failures: Failure[] };
+type Tally = { written: ExecutionRecord[]; repeated: number; putOff: number; failures: Failure[] };
 
 // What kills the environment takes its whole batch along, twice. The third and the fourth time each event runs alone, so
 // that the innocent ones get done; after that side by side again, or a backlog after an outage would never be.
@@ -76,6 +78,7 @@ export async function dispatchBatch(
     messages: messages.length,
     failedMessageIds: [...new Set(allFailures.flatMap(({ messageIds }) => messageIds))],
     deadLetters,
+    putOff: tallies.reduce((sum, { putOff }) => sum + putOff, 0),
     repeated: tallies.reduce((sum, { repeated }) => sum + repeated, 0),
     executions: countByStatus(tallies.flatMap(({ written }) => written)),
     problems: [...new Set(allFailures.map(({ error }) => String(error)))],
@@ -126,7 +129,7 @@ function addArrival(
 
 /** Runs events side by side and writes their executions. What fails here comes back, and what is logged is not run again. */
 async function runEvents(services: Services, arrivals: readonly Arrival[], deadline: Date): Promise<Tally> {
-  if (arrivals.length === 0) return { written: [], repeated: 0, failures: [] };
+  if (arrivals.length === 0) return { written: [], repeated: 0, putOff: 0, failures: [] };
   try {
     const plans = await planCalls(services, arrivals);
     const arrivalOf = new Map(
@@ -134,7 +137,7 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
     );
     const recorded = await services.executionLog.findRecorded([...arrivalOf.keys()]);
     const batch = services.executionLog.openBatch();
-    const problems = await Promise.all(
+    const results = await Promise.all(
       plans.map(async ({ arrival, groups }) => {
         const missing = groups.map((group) => group.filter(({ key }) => !recorded.has(keyToString(key))));
         return runEvent(services, { event: arrival.event, groups: missing, deadline }, (record) =>
@@ -142,14 +145,19 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
         );
       }),
     );
-    const { written, unwritten } = await batch.close();
+    const { written, unwritten, unwoken } = await batch.close();
+    // After the log, or the next dispatcher would not find there what was done.
+    const putOff = arrivals.filter((_, index) => results[index] === 'put-off');
     return {
       written,
       repeated: recorded.size,
+      putOff: putOff.length,
       failures: [
-        ...problems.flatMap((error, index) =>
-          error === null ? [] : [{ messageIds: plans[index]?.arrival.messageIds ?? [], error }],
+        ...results.flatMap((result, index) =>
+          result instanceof Error ? [{ messageIds: arrivals[index]?.messageIds ?? [], error: result }] : [],
         ),
+        ...(await sendAgain(services, putOff)),
+        ...unwoken.map((error) => ({ messageIds: [], error })),
         ...unwritten.map(({ record, error }) => ({
           messageIds: arrivalOf.get(record.key)?.messageIds ?? [],
           error,
@@ -160,9 +168,20 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
     return {
       written: [],
       repeated: 0,
+      putOff: 0,
       failures: [{ messageIds: arrivals.flatMap(({ messageIds }) => messageIds), error }],
     };
   }
+}
+
+/**
+ * Sends events again that could not be finished in time. To hand their messages back would do too, but ten of those are
+ * one message for the dead letters, and it is the next batch that has to wait out the visibility timeout.
+ */
+async function sendAgain({ requeue }: Services, arrivals: readonly Arrival[]): Promise<Failure[]> {
+  if (arrivals.length === 0) return [];
+  const { unsent } = await requeue(arrivals.map(({ event, sentAt }) => ({ body: event.raw, sentAt })));
+  return unsent.map(({ index, error }) => ({ messageIds: arrivals[index]?.messageIds ?? [], error }));
 }
 
 /** The calls that each event asks for, by priority, and the keys of their executions. */

@@ -1,5 +1,5 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
-import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { Context, SQSBatchResponse, SQSEvent, SQSMessageAttributes } from 'aws-lambda';
 import { parseEnv } from '../../shared/env.ts';
 import { log } from '../../shared/log.ts';
 import { dispatchBatch } from './dispatch.ts';
@@ -13,10 +13,10 @@ let services: Services | undefined;
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   services ??= buildServices(parseEnv(DispatcherEnv, process.env));
   const startedAt = Date.now();
-  const messages = event.Records.map(({ messageId, body, attributes }) => ({
+  const messages = event.Records.map(({ messageId, body, attributes, messageAttributes }) => ({
     id: messageId,
     body,
-    sentAt: new Date(Number(attributes.SentTimestamp)),
+    sentAt: firstSentAt(messageAttributes) ?? new Date(Number(attributes.SentTimestamp)),
     receives: Number(attributes.ApproximateReceiveCount),
   }));
   const deadline = new Date(startedAt + context.getRemainingTimeInMillis());
@@ -28,7 +28,14 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
   for (const [status, count] of Object.entries(report.executions)) {
     metrics.addMetric(`executions.${status}`, MetricUnit.Count, count);
   }
+  metrics.addMetric('putOff', MetricUnit.Count, report.putOff);
   metrics.addMetric('deadLetters', MetricUnit.Count, report.deadLetters);
   metrics.publishStoredMetrics();
   return { batchItemFailures: report.failedMessageIds.map((itemIdentifier) => ({ itemIdentifier })) };
+}
+
+/** Of an event that was sent again (shared/events/requeue.ts): when the queue first took it. */
+function firstSentAt({ sentAt }: SQSMessageAttributes): Date | null {
+  const time = new Date(sentAt?.stringValue ?? '');
+  return Number.isNaN(time.getTime()) ? null : time;
 }

@@ -8,34 +8,37 @@ import type { Services } from './services.ts';
 /** One handler for one event, and where its execution lives. */
 export type Call = { registered: RegisteredHandler; key: ExecutionKey };
 
+/** What became of an event. What is not done of it runs when it comes back: the executions in the log are left alone. */
+export type EventResult = 'done' | 'put-off' | Error;
+
 /**
  * Runs the handlers of one event: by ascending priority, equal ones side by side. The next priority begins when the
  * first attempts of the one before have ended.
  *
  * @param groups the calls to be made, one group for each priority
  * @param onSettled is handed each execution as soon as its attempt has ended
- * @returns why the event is not done: the deadline was too near for the rest, or a fault of our own. Null when it is
+ * @returns `put-off` when the deadline was too near for the rest, an Error for a fault of our own
  */
 export async function runEvent(
   services: Services,
   { event, groups, deadline }: { event: DomainEvent; groups: readonly (readonly Call[])[]; deadline: Date },
   onSettled: (record: ExecutionRecord) => void,
-): Promise<Error | null> {
+): Promise<EventResult> {
   for (const group of groups) {
-    const problems = await Promise.all(group.map(run));
-    const problem = problems.find((found) => found !== null);
+    const results = await Promise.all(group.map(run));
     // The priorities after this one run when the event comes back.
-    if (problem !== undefined) return problem;
+    const fault = results.find((result) => result instanceof Error);
+    if (fault !== undefined) return fault;
+    if (results.includes('put-off')) return 'put-off';
   }
-  return null;
+  return 'done';
 
-  async function run({ registered, key }: Call): Promise<Error | null> {
+  async function run({ registered, key }: Call): Promise<EventResult> {
     try {
       const record = await runHandler(services, registered, { event, key, deadline });
-      if (record === null)
-        return new Error('The deadline of the batch was too near for the rest of the event.');
+      if (record === null) return 'put-off';
       onSettled(record);
-      return null;
+      return 'done';
     } catch (cause) {
       // What a target does wrong is an outcome. This is ours, and must not take along what else is in the batch.
       const detail = cause instanceof Error ? cause.message : String(cause);

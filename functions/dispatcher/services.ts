@@ -1,10 +1,11 @@
 import pLimit from 'p-limit';
-import { createDynamo, createKms } from '../../shared/aws/clients.ts';
-import { createAddressGuard } from '../../shared/delivery/address-guard.ts';
-import { createAgent } from '../../shared/delivery/agent.ts';
+import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createExecutionLog } from '../../shared/executions/log.ts';
+import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
@@ -19,6 +20,7 @@ export function buildServices(
   { now = () => new Date(), random = Math.random }: { now?: () => Date; random?: () => number } = {},
 ) {
   const dynamo = createDynamo();
+  const sqs = createSqs();
   const store = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE });
   const dataKey = createDataKey(env.DATA_KEY, {
     dynamo,
@@ -29,22 +31,17 @@ export function buildServices(
   const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
-  const guard = createAddressGuard({
-    allowCidrs: env.ALLOW_CIDRS,
-    // The runtime's own API listens on Lambda's loopback. AWS sets this variable and reserves its name.
-    allowLoopback: env.AWS_LAMBDA_RUNTIME_API === undefined,
-  });
+  const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   return {
     now,
     random,
     currentRegistry: createRegistry({ store, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
-    executionLog: createExecutionLog({ ...executions, hours, retention }),
+    requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
+    executionLog: createExecutionLog({ ...executions, hours, wakeUps, retention }),
     hours,
-    agent: createAgent(guard),
-    guard,
-    allowHttp: env.ALLOW_HTTP,
-    inTurn: pLimit(env.MAX_CONCURRENT_DELIVERIES),
+    targets: openTargets(env, now),
+    turns: { http: pLimit(env.MAX_CONCURRENT_DELIVERIES), script: pLimit(env.MAX_CONCURRENT_SCRIPTS) },
     logShards: env.LOG_SHARDS,
     retryScale: env.RETRY_SCALE,
   };

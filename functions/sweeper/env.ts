@@ -8,8 +8,12 @@ export const SweeperEnv = z.object({
   UNDELIVERED_EVENTS_QUEUE: z
     .url()
     .optional()
-    .describe('URL of the queue of events that the bus could not put into the events queue; one machine has none'),
-  RETRIES_DEAD_LETTERS_QUEUE: z.url().describe('URL of the queue of wake-up calls that the retrier gave up on'),
+    .describe(
+      'URL of the queue of events that the bus could not put into the events queue; one machine has none',
+    ),
+  RETRIES_DEAD_LETTERS_QUEUE: z
+    .url()
+    .describe('URL of the queue of wake-up calls that the retrier gave up on'),
   HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
 });

@@ -1,11 +1,13 @@
+import type { LambdaClient } from '@aws-sdk/client-lambda';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
-import type { HttpTarget } from '../handlers/handler.ts';
+import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { deliverHttp } from './http.ts';
 import { unanswered, type Outcome } from './outcome.ts';
-import { buildRequest, sentRequestOf } from './request.ts';
+import { buildInvocation, buildRequest, sentHttpRequestOf, webhookIdOf } from './request.ts';
+import { invokeScript } from './script.ts';
 import { signDelivery } from './signature.ts';
 import { targetUrlProblem } from './target-url.ts';
 
@@ -15,16 +17,19 @@ export type InvokeServices = {
   guard: AddressGuard;
   /** Whether plain http:// targets are allowed. */
   allowHttp: boolean;
+  lambda: LambdaClient;
+  /** The names of the scripts of this deployment; a script's Lambda is called `scriptFunctionPrefix` and its name. */
+  scripts: ReadonlySet<string>;
+  scriptFunctionPrefix: string;
   now: () => Date;
 };
 
 /** One attempt. */
 export type TargetCall = {
-  target: HttpTarget;
+  handler: Handler;
   signing: Signing;
   event: DomainEvent;
-  /** The same on every attempt of an execution. */
-  webhookId: string;
+  execution: { id: string; attempt: number };
 };
 
 /**
@@ -32,17 +37,21 @@ export type TargetCall = {
  * `timeoutMs`. What goes wrong out there is an `Outcome`.
  */
 export async function invokeTarget(services: InvokeServices, call: TargetCall): Promise<Outcome> {
-  switch (call.target.type) {
+  const { target } = call.handler;
+  switch (target.type) {
     case 'http':
-      return invokeHttp(services, call);
+      return invokeHttp(services, target, call);
+    case 'script':
+      return invokeScriptTarget(services, target, call);
     default:
-      return call.target.type satisfies never;
+      return target satisfies never;
   }
 }
 
 async function invokeHttp(
   { agent, guard, allowHttp, now }: InvokeServices,
-  { target, signing, event, webhookId }: TargetCall,
+  target: HttpTarget,
+  { handler, signing, event }: TargetCall,
 ): Promise<Outcome> {
   // The API has checked the URL, but by the settings of that day.
   const problem = targetUrlProblem(target.url, { allowHttp, guard });
@@ -50,11 +59,28 @@ async function invokeHttp(
   // A receiver must be able to rely on the signature; the secret can be mended before the last attempt.
   if ('problem' in signing) return unanswered(`signature: ${signing.problem}`, { retryable: true });
 
-  const request = buildRequest(sentRequestOf(target), {
+  const request = buildRequest(sentHttpRequestOf(target), {
     event,
-    webhookId,
+    webhookId: webhookIdOf(event.id, handler.id),
     at: now(),
     sign: (delivery) => signDelivery(signing.keys, delivery),
   });
   return deliverHttp(agent, { ...request, timeoutMs: target.timeoutMs });
+}
+
+async function invokeScriptTarget(
+  { lambda, scripts, scriptFunctionPrefix }: InvokeServices,
+  target: ScriptTarget,
+  { handler, event, execution }: TargetCall,
+): Promise<Outcome> {
+  // The API has checked the name, but a later deployment may have left the script out. AWS would only say that the call is
+  // not allowed, because the policy names the scripts that there are.
+  if (!scripts.has(target.script)) {
+    return unanswered(`script: "${target.script}" is not part of this deployment`, { retryable: false });
+  }
+  return invokeScript(lambda, {
+    functionName: scriptFunctionPrefix + target.script,
+    payload: buildInvocation(event, handler, execution),
+    timeoutMs: target.timeoutMs,
+  });
 }

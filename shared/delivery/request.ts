@@ -1,12 +1,25 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { DomainEvent } from '../events/envelope.ts';
 import { formatBody } from '../events/format.ts';
-import type { HttpTarget } from '../handlers/handler.ts';
+import type { HttpTarget, ScriptTarget, Target } from '../handlers/handler.ts';
 
 /** Where an attempt went, as the log keeps it: of the target what a later edit could change, and no secret. */
-export type SentRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'>;
+export type SentRequest = SentHttpRequest | SentInvocation;
+export type SentHttpRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'>;
+export type SentInvocation = Pick<ScriptTarget, 'type' | 'script'>;
 
-export const sentRequestOf = ({ type, method, url, headers, format }: HttpTarget): SentRequest => ({
+export function sentRequestOf(target: Target): SentRequest {
+  switch (target.type) {
+    case 'http':
+      return sentHttpRequestOf(target);
+    case 'script':
+      return { type: target.type, script: target.script };
+    default:
+      return target satisfies never;
+  }
+}
+
+export const sentHttpRequestOf = ({ type, method, url, headers, format }: HttpTarget): SentHttpRequest => ({
   type,
   method,
   url,
@@ -32,7 +45,7 @@ export const webhookIdOf = (eventId: string, handlerId: string): string => `${ev
  * @param sign gives the `webhook-signature`
  */
 export function buildRequest(
-  target: SentRequest,
+  target: SentHttpRequest,
   {
     event,
     webhookId,
@@ -62,6 +75,14 @@ export function buildRequest(
     body,
   };
 }
+
+/** What a script is handed, as JSON text. The event goes in as it came, so that every number keeps its digits. */
+export const buildInvocation = (
+  event: Pick<DomainEvent, 'raw'>,
+  handler: { id: string; name: string },
+  execution: { id: string; attempt: number },
+): string =>
+  `{"event":${event.raw},"handler":${JSON.stringify({ id: handler.id, name: handler.name })},"execution":${JSON.stringify({ id: execution.id, attempt: execution.attempt })}}`;
 
 // W3C Trace Context, 3.2: version, trace id, parent id, flags; version ff and ids of zeroes only are invalid.
 const traceparentPattern = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/u;

@@ -10,7 +10,11 @@ export const Attempt = z.object({
   durationMs: z.number(),
   statusCode: z.int().nullable().describe('HTTP status; null when no answer came'),
   error: z.string().nullable().describe('Why it failed, beginning with the class of the failure'),
-  response: z.string().nullable().describe('The response body, cut at 4 KB'),
+  response: z
+    .string()
+    .nullable()
+    .describe('The body of the response, or what the script returned, cut at 4 KB'),
+  output: z.string().nullable().describe('The end of what the script printed, 4 KB; null for HTTP'),
 });
 export type Attempt = z.output<typeof Attempt>;
 
@@ -23,6 +27,8 @@ export type ExecutionRecord = {
   state: ExecutionState;
   /** Raised when an ended execution is run again by a person or a replay. */
   generation: number;
+  /** The attempts of earlier generations: the schedule of this one counts from here. */
+  attemptsBefore: number;
   /** When the first attempt began, or when it was held. */
   startedAt: string;
   attemptCount: number;
@@ -47,7 +53,7 @@ export const Execution = z.object({
   eventTime: z.iso.datetime(),
   objectId: z.union([z.string(), z.number()]).nullable(),
   status: ExecutionStatus,
-  reason: StatusReason.nullable().describe('Why it waits or is held'),
+  reason: StatusReason.nullable().describe('Why it waits, is held, or failed without a last attempt'),
   generation: z.int(),
   attemptCount: z.int(),
   nextAttemptAt: z.iso.datetime().nullable(),
@@ -62,12 +68,16 @@ export type Execution = z.output<typeof Execution>;
 export const ExecutionDetail = Execution.extend({
   eventBody: z.unknown().describe('The whole EventBridge event'),
   request: z
-    .object({
-      method: z.string(),
-      url: z.string(),
-      headers: z.record(z.string(), z.string()).describe('Secrets are shown as ***'),
-      body: z.string(),
-    })
+    .discriminatedUnion('type', [
+      z.object({
+        type: z.literal('http'),
+        method: z.string(),
+        url: z.string(),
+        headers: z.record(z.string(), z.string()).describe('Secrets are shown as ***'),
+        body: z.string(),
+      }),
+      z.object({ type: z.literal('script'), script: z.string(), body: z.string() }),
+    ])
     .nullable()
     .describe('As it was sent; null when no attempt was made'),
   attempts: z.array(Attempt),
@@ -88,7 +98,7 @@ export function summarize(record: ListedExecution): Execution {
     eventTime: record.event.time,
     objectId: record.event.objectId,
     status: state.status,
-    reason: 'reason' in state ? state.reason : null,
+    reason: ('reason' in state ? state.reason : undefined) ?? null,
     generation: record.generation,
     attemptCount: record.attemptCount,
     nextAttemptAt: 'nextAttemptAt' in state ? state.nextAttemptAt : null,

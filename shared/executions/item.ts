@@ -15,7 +15,7 @@ export type Retention = { endedDays: number; heldDays: number };
 const deflateOptions = { level: 3, windowBits: 13, memLevel: 5 };
 const writeUnitBytes = 1024;
 // Spreads what needs attention over partitions; the same number for every status.
-const attentionPartitions = 8;
+export const attentionPartitions = 8;
 
 /** The partitions of the sparse index that hold all executions of a status, and maybe others. */
 export const attentionPartitionsOf = (status: Exclude<ExecutionStatus, 'succeeded'>): string[] =>
@@ -31,9 +31,10 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
     // The key holds the time, unless the upstream's was too far off to be used there.
     ...(event.time === readKey(record.key).time ? {} : { eventTime: event.time }),
     ...(event.objectId === null ? {} : { objectId: event.objectId }),
-    ...state,
+    ...stateAttributes(state),
     ...attentionOf(record),
     generation: record.generation,
+    ...(record.attemptsBefore === 0 ? {} : { attemptsBefore: record.attemptsBefore }),
     startedAt: record.startedAt,
     attemptCount: record.attemptCount,
     attempts: record.attempts.map(omitNulls),
@@ -65,7 +66,9 @@ export const listedAttributes = [
   'status',
   'reason',
   'nextAttemptAt',
+  'attentionKey',
   'generation',
+  'attemptsBefore',
   'startedAt',
   'attemptCount',
   'attempts',
@@ -85,12 +88,14 @@ export function fromListedItem(item: Record<string, unknown>): ListedExecution {
     },
     state: stateOf(stored),
     generation: stored.generation,
+    attemptsBefore: stored.attemptsBefore ?? 0,
     startedAt: stored.startedAt,
     attemptCount: stored.attemptCount,
     attempts: stored.attempts.map((attempt) => ({
       statusCode: null,
       error: null,
       response: null,
+      output: null,
       ...attempt,
     })),
   };
@@ -106,7 +111,10 @@ type StoredExecution = {
   status: ExecutionStatus;
   reason?: StatusReason;
   nextAttemptAt?: string;
+  /** Of a waiting execution: when the sweeper must look. */
+  attentionKey?: string;
   generation: number;
+  attemptsBefore?: number;
   startedAt: string;
   attemptCount: number;
   attempts: (Pick<Attempt, 'number' | 'at' | 'durationMs'> & Partial<Attempt>)[];
@@ -118,22 +126,29 @@ const stateOf = ({
   status,
   reason,
   nextAttemptAt,
-}: Pick<StoredExecution, 'status' | 'reason' | 'nextAttemptAt'>): ExecutionState =>
+  attentionKey,
+}: Pick<StoredExecution, 'status' | 'reason' | 'nextAttemptAt' | 'attentionKey'>): ExecutionState =>
   ({
     status,
     ...(reason === undefined ? {} : { reason }),
-    ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }),
+    ...(nextAttemptAt === undefined ? {} : { nextAttemptAt, sweepAt: attentionKey }),
   }) as ExecutionState;
+
+// `sweepAt` is stored as the key of the index.
+function stateAttributes(state: ExecutionState): Record<string, string> {
+  if (state.status !== 'waiting') return state;
+  const { sweepAt: _sweepAt, ...attributes } = state;
+  return attributes;
+}
 
 const omitNulls = (attempt: Attempt) =>
   Object.fromEntries(Object.entries(attempt).filter(([, value]) => value !== null));
 
 /**
  * The keys of the sparse index: nothing for a success, so that it costs no index write.
- * What waits sorts by when the sweeper must look: two minutes after it was due where a queue message wakes it,
- * a quarter of an hour before it is due where no queue can wait that long (SQS delays by 900 s at most).
+ * What waits sorts by when the sweeper must look, what needs a person by handler and time.
  */
-function attentionOf({ key, state, startedAt, attempts }: ExecutionRecord): Record<string, string> {
+function attentionOf({ key, state }: Pick<ExecutionRecord, 'key' | 'state'>): Record<string, string> {
   const { handlerId, time, eventId } = readKey(key);
   const partition = crc32(eventId) % attentionPartitions;
   switch (state.status) {
@@ -145,12 +160,8 @@ function attentionOf({ key, state, startedAt, attempts }: ExecutionRecord): Reco
         attention: `${state.status}#${partition}`,
         attentionKey: `${handlerId}#${time}#${eventId}`,
       };
-    case 'waiting': {
-      const due = Date.parse(state.nextAttemptAt);
-      const waitMs = due - Date.parse(attempts.at(-1)?.at ?? startedAt);
-      const lookAt = waitMs <= 15 * 60_000 ? due + 2 * 60_000 : due - 15 * 60_000;
-      return { attention: `waiting#${partition}`, attentionKey: new Date(lookAt).toISOString() };
-    }
+    case 'waiting':
+      return { attention: `waiting#${partition}`, attentionKey: state.sweepAt };
     default:
       return state satisfies never;
   }

@@ -5,23 +5,38 @@ export const ExecutionStatus = z.enum(['succeeded', 'failed', 'waiting', 'held']
 export type ExecutionStatus = z.output<typeof ExecutionStatus>;
 
 /**
- * Why an execution waits or is held. Waiting for time: `retry` (a failed attempt), and later `rate-limit`,
- * `circuit`, `busy`, `order`. Waiting for a person: `disabled`, `halted`.
+ * Why an execution waits, is held, or failed without an attempt. Waiting for time: `retry` (a failed attempt), `busy` (there
+ * was no room for the script), and later `rate-limit`, `circuit`. Waiting for a person: `disabled`, `halted`.
+ * Failed: its handler was `archived` or `deleted` while it waited.
  */
-export const StatusReason = z.enum(['retry', 'rate-limit', 'circuit', 'busy', 'order', 'disabled', 'halted']);
+export const StatusReason = z.enum([
+  'retry',
+  'rate-limit',
+  'circuit',
+  'busy',
+  'disabled',
+  'halted',
+  'archived',
+  'deleted',
+]);
 export type StatusReason = z.output<typeof StatusReason>;
 
 /** Where an execution stands. */
 export type ExecutionState =
   | { status: 'succeeded' }
-  | { status: 'failed' }
-  | {
-      status: 'waiting';
-      reason: Extract<StatusReason, 'retry'>;
-      /** ISO 8601. */
-      nextAttemptAt: string;
-    }
+  | { status: 'failed'; reason?: Extract<StatusReason, 'archived' | 'deleted'> }
+  | Waiting
   | { status: 'held'; reason: Extract<StatusReason, 'disabled'> };
+
+/** Waits for its next attempt. */
+export type Waiting = {
+  status: 'waiting';
+  reason: Extract<StatusReason, 'retry' | 'busy'>;
+  /** ISO 8601. */
+  nextAttemptAt: string;
+  /** When the sweeper must look whether a wake-up call is to be sent, ISO 8601. */
+  sweepAt: string;
+};
 
 // `none` is an execution that has no item yet.
 type From = ExecutionStatus | 'none';

@@ -11,6 +11,7 @@ import type { HourlyCounts } from './hours.ts';
 import { toItem, type Retention } from './item.ts';
 import { keyToString, type ExecutionKey } from './key.ts';
 import { replaceableBy } from './life-cycle.ts';
+import type { WakeUps } from './wake-ups.ts';
 
 // Limits of BatchGetItem and BatchWriteItem.
 const maxBatchGet = 100;
@@ -26,12 +27,14 @@ export function createExecutionLog({
   dynamo,
   tableName,
   hours,
+  wakeUps,
   retention,
   now,
 }: {
   dynamo: DynamoDBDocumentClient;
   tableName: string;
   hours: HourlyCounts;
+  wakeUps: WakeUps;
   retention: Retention;
   now: () => Date;
 }) {
@@ -61,11 +64,12 @@ export function createExecutionLog({
 
   /**
    * Collects the executions of one batch of messages. First-attempt successes are written 25 at a time without a
-   * condition; everything else by a single conditional write, at once.
+   * condition; everything else by a single conditional write, at once, and then its wake-up call is sent.
    */
   function openBatch() {
     const written: ExecutionRecord[] = [];
     const unwritten: Unwritten[] = [];
+    const unwoken: unknown[] = [];
     const writes: Promise<void>[] = [];
     let successes: ExecutionRecord[] = [];
     let linger: NodeJS.Timeout | undefined;
@@ -78,7 +82,7 @@ export function createExecutionLog({
      */
     function add(record: ExecutionRecord, { redelivered }: { redelivered: boolean }): void {
       if (record.state.status !== 'succeeded' || redelivered) {
-        track([record], () => putFirst(record));
+        track([record], () => putFirst(record).finally(() => wake(record)));
         return;
       }
       // BatchWriteItem takes a key once; two events of a broken upstream may share one.
@@ -87,6 +91,11 @@ export function createExecutionLog({
       if (successes.length >= maxBatchWrite) writeSuccesses();
       else linger ??= setTimeout(writeSuccesses, lingerMs);
     }
+
+    // Whatever became of the write: a stale call does nothing, and the item may be there although the write failed. That
+    // none could be sent is worth a line in the log, and no reason to do the event again: the sweeper will send it.
+    const wake = (record: ExecutionRecord): Promise<void> =>
+      wakeUps.sendFor(record).catch((error: unknown) => void unwoken.push(error));
 
     function writeSuccesses(): void {
       clearTimeout(linger);
@@ -110,11 +119,18 @@ export function createExecutionLog({
       );
     }
 
-    /** Writes what is left and tells which executions are in the log, and which are not and why. */
-    async function close(): Promise<{ written: ExecutionRecord[]; unwritten: Unwritten[] }> {
+    /**
+     * Writes what is left and tells which executions are in the log, which are not and why, and why wake-up calls could
+     * not be sent.
+     */
+    async function close(): Promise<{
+      written: ExecutionRecord[];
+      unwritten: Unwritten[];
+      unwoken: unknown[];
+    }> {
       writeSuccesses();
       await Promise.all(writes);
-      return { written, unwritten };
+      return { written, unwritten, unwoken };
     }
 
     return { add, close };

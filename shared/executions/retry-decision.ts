@@ -1,6 +1,8 @@
 // Pure core: imports nothing but zod and node:crypto.
+import { maxDelaySeconds } from '../aws/queues.ts';
 import type { Outcome } from '../delivery/outcome.ts';
-import type { ExecutionState } from './life-cycle.ts';
+import type { RetrySchedule } from '../handlers/handler.ts';
+import type { ExecutionState, StatusReason, Waiting } from './life-cycle.ts';
 
 const minute = 60;
 const hour = 60 * minute;
@@ -21,37 +23,76 @@ export const defaultSchedule: readonly number[] = [
 /** Jitter lengthens a wait by up to this share, and never shortens one: a receiver may count on the wait. */
 const jitterShare = 0.1;
 
-/**
- * Where an execution stands after an attempt.
- *
- * @param attempt number of the attempt that just ended, from 1
- * @param schedule waits in seconds; n waits are n + 1 attempts
- * @param random from 0 up to 1, for the jitter
- * @param scale multiplies the wait; 1 but in tests
- */
+/** How long an execution waits that AWS had no room for, seconds. Up to twice that, so that not all come back at once. */
+const busySeconds = 10;
+
+/** A wake-up call that has not come this long after its time is lost: the sweeper sends another one. Seconds. */
+const lostAfterSeconds = 2 * minute;
+
+/** The waits of a handler's schedule, in seconds; n waits are n + 1 attempts. */
+export function waitsOf(schedule: RetrySchedule): readonly number[] {
+  if (schedule === 'default') return defaultSchedule;
+  return schedule === 'none' ? [] : schedule;
+}
+
+/** What a decision needs to know beside the outcome. */
+export type DecisionInput = {
+  /** Number of the attempt that just ended, from 1, counted within its generation. */
+  attempt: number;
+  /** Waits in seconds; n waits are n + 1 attempts. */
+  waits: readonly number[];
+  now: Date;
+  /** From 0 up to 1, for the jitter. */
+  random: number;
+  /** Multiplies every wait; 1 but in tests. */
+  scale: number;
+};
+
+/** Where an execution stands after a call. */
 export function afterAttempt(
   outcome: Outcome,
-  {
-    attempt,
-    schedule,
-    now,
-    random,
-    scale,
-  }: {
-    attempt: number;
-    schedule: readonly number[];
-    now: Date;
-    random: number;
-    scale: number;
-  },
+  { attempt, waits, now, random, scale }: DecisionInput,
 ): ExecutionState {
-  if (outcome.kind === 'succeeded') return { status: 'succeeded' };
-  const waitSeconds = schedule[attempt - 1];
-  if (!outcome.retryable || waitSeconds === undefined) return { status: 'failed' };
-  const waitMs = waitSeconds * 1000 * scale * (1 + jitterShare * random);
+  switch (outcome.kind) {
+    case 'succeeded':
+      return { status: 'succeeded' };
+    case 'put-off':
+      return waitFor(busySeconds * (1 + random), { reason: outcome.reason, now, scale });
+    case 'failed': {
+      const wait = waits[attempt - 1];
+      if (!outcome.retryable || wait === undefined) return { status: 'failed' };
+      return waitFor(wait * (1 + jitterShare * random), { reason: 'retry', now, scale });
+    }
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const waitFor = (
+  seconds: number,
+  { reason, now, scale }: { reason: Waiting['reason']; now: Date; scale: number },
+): Waiting => waitUntil(new Date(now.getTime() + Math.ceil(seconds * 1000 * scale)), { reason, now, scale });
+
+/** An execution that waits until `due`; `now` is fine. */
+export function waitUntil(
+  due: Date,
+  { reason, now, scale }: { reason: Extract<StatusReason, Waiting['reason']>; now: Date; scale: number },
+): Waiting {
   return {
     status: 'waiting',
-    reason: 'retry',
-    nextAttemptAt: new Date(now.getTime() + Math.ceil(waitMs)).toISOString(),
+    reason,
+    nextAttemptAt: due.toISOString(),
+    // What no queue can wait for so long is put into the queue by the sweeper, a quarter of an hour before its time.
+    sweepAt: ridesInQueue(due, now)
+      ? lostAt(due, scale)
+      : new Date(due.getTime() - maxDelaySeconds * 1000).toISOString(),
   };
 }
+
+/** Whether the queue can wait until `due`, so that the wake-up call is sent at once. */
+export const ridesInQueue = (due: Date, now: Date): boolean =>
+  due.getTime() - now.getTime() <= maxDelaySeconds * 1000;
+
+/** When the sweeper has to look after a wake-up call for `due`: it must be lost by then. */
+export const lostAt = (due: Date, scale: number): string =>
+  new Date(due.getTime() + Math.ceil(lostAfterSeconds * 1000 * scale)).toISOString();

@@ -2,15 +2,18 @@
 import type { Outcome } from '../delivery/outcome.ts';
 import type { SentRequest } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
-import type { ExecutionRecord } from './execution.ts';
+import type { Attempt, ExecutionRecord } from './execution.ts';
 import type { ExecutionKey } from './key.ts';
-import { afterAttempt } from './retry-decision.ts';
+import { afterAttempt, waitUntil, type DecisionInput } from './retry-decision.ts';
 
 /** The last attempts that are kept with an execution. */
 const maxAttemptsKept = 10;
 
 /** What a record holds from its beginning, whatever becomes of it. */
-type Beginning = Pick<ExecutionRecord, 'key' | 'handlerName' | 'event' | 'generation'>;
+export type Beginning = Pick<
+  ExecutionRecord,
+  'key' | 'handlerName' | 'event' | 'generation' | 'attemptsBefore'
+>;
 
 /** The beginning of the execution of one handler and one event. */
 export const beginExecution = (
@@ -22,6 +25,7 @@ export const beginExecution = (
   handlerName: handler.name,
   event: { type, time, objectId, raw },
   generation: 1,
+  attemptsBefore: 0,
 });
 
 /** An execution that waits for a person: its handler is disabled. */
@@ -35,11 +39,10 @@ export const holdExecution = (beginning: Beginning, now: Date): ExecutionRecord 
 });
 
 /**
- * The execution after one more attempt: the attempt noted, its state decided.
+ * The execution after one more call: the attempt noted, its state decided. A call that was put off is no attempt.
  *
  * @param execution its beginning, or the record as the attempt before left it
- * @param sent where the attempt went
- * @param schedule waits in seconds, see `retry-decision.ts`; `random` and `scale` too
+ * @param sent where the call went
  */
 export function settleAttempt(
   execution: Beginning | ExecutionRecord,
@@ -48,25 +51,27 @@ export function settleAttempt(
     sent,
     startedAt,
     endedAt,
-    schedule,
-    random,
-    scale,
+    ...decision
   }: {
     outcome: Outcome;
     sent: SentRequest;
     startedAt: Date;
     endedAt: Date;
-    schedule: readonly number[];
-    random: number;
-    scale: number;
-  },
+  } & Pick<DecisionInput, 'waits' | 'random' | 'scale'>,
 ): ExecutionRecord {
   const before =
     'attempts' in execution
       ? execution
-      : { attempts: [], attemptCount: 0, startedAt: startedAt.toISOString() };
+      : { attempts: [], attemptCount: 0, startedAt: startedAt.toISOString(), request: null };
   const number = before.attemptCount + 1;
-  const attempt = {
+  const state = afterAttempt(outcome, {
+    ...decision,
+    attempt: number - execution.attemptsBefore,
+    now: endedAt,
+  });
+  const settled = { ...execution, ...before, state };
+  if (outcome.kind === 'put-off') return settled;
+  const attempt: Attempt = {
     number,
     at: startedAt.toISOString(),
     // A clock that is set back during the call must not give a negative duration.
@@ -74,13 +79,36 @@ export function settleAttempt(
     statusCode: outcome.statusCode,
     error: outcome.kind === 'failed' ? outcome.error : null,
     response: outcome.response,
+    output: outcome.output ?? null,
   };
   return {
-    ...execution,
-    state: afterAttempt(outcome, { attempt: number, schedule, now: endedAt, random, scale }),
-    startedAt: before.startedAt,
+    ...settled,
     attemptCount: number,
     attempts: [...before.attempts, attempt].slice(-maxAttemptsKept),
     request: sent,
   };
+}
+
+/** A waiting execution that no attempt will be made of any more, or not before a person asks for it. */
+export const endWaiting = (
+  record: ExecutionRecord,
+  reason: 'disabled' | 'archived' | 'deleted',
+): ExecutionRecord => ({
+  ...record,
+  state: reason === 'disabled' ? { status: 'held', reason } : { status: 'failed', reason },
+});
+
+/**
+ * An execution that a person wants tried once more, now. One that has ended begins a new generation, with its
+ * schedule anew; the attempts are counted on.
+ */
+export function reopenExecution(
+  record: ExecutionRecord,
+  { now, scale }: { now: Date; scale: number },
+): ExecutionRecord {
+  const state = waitUntil(now, { reason: 'retry', now, scale });
+  const hasEnded = record.state.status === 'succeeded' || record.state.status === 'failed';
+  return hasEnded
+    ? { ...record, state, generation: record.generation + 1, attemptsBefore: record.attemptCount }
+    : { ...record, state };
 }

@@ -16,6 +16,8 @@ export type RegisteredHandler = { handler: Handler; signing: Signing };
 export type Registry = {
   /** The enabled and disabled handlers that asked for this event: groups of equal priority, first one first. */
   matching(event: Pick<DomainEvent, 'type'>): RegisteredHandler[][];
+  /** The handler with this id, enabled or disabled; `archived` when that is what it is; null when there is none. */
+  find(id: string): RegisteredHandler | 'archived' | null;
 };
 
 const revisionMaxAgeMs = 1000;
@@ -36,7 +38,7 @@ export function createRegistry({
   dataKey: DataKey;
   now: () => Date;
 }): () => Promise<Registry> {
-  let registry: Registry = buildRegistry([]);
+  let registry: Registry = buildRegistry([], []);
   let revision = Number.NaN;
   let checkedAt = Number.NEGATIVE_INFINITY;
   let loadedAt = Number.NEGATIVE_INFINITY;
@@ -61,15 +63,18 @@ export function createRegistry({
     const isOld = startedAt - loadedAt >= registryMaxAgeMs;
     if (isOld || (await store.revision()) !== revision) {
       const all = await store.readAll();
-      registry = buildRegistry(await openSecrets(all.handlers));
+      const isArchived = ({ handler }: StoredHandler) => handler.status === 'archived';
+      registry = buildRegistry(
+        await openSecrets(all.handlers.filter((stored) => !isArchived(stored))),
+        all.handlers.filter(isArchived).map(({ handler }) => handler.id),
+      );
       revision = all.revision;
       loadedAt = startedAt;
     }
     checkedAt = startedAt;
   }
 
-  async function openSecrets(handlers: readonly StoredHandler[]): Promise<RegisteredHandler[]> {
-    const live = handlers.filter(({ handler }) => handler.status !== 'archived');
+  async function openSecrets(live: readonly StoredHandler[]): Promise<RegisteredHandler[]> {
     if (live.length === 0) return []; // A deployment without handlers has no data key yet.
     const key = await dataKey();
     return live.map(({ handler, sealedSecrets }) => ({
@@ -79,8 +84,8 @@ export function createRegistry({
   }
 }
 
-// One envelope that does not open is the trouble of its handler, and must not stop the others.
-function openSigning(dataKey: Buffer, handlerId: string, sealedSecrets: readonly string[]): Signing {
+/** One envelope that does not open is the trouble of its handler, and must not stop the others. */
+export function openSigning(dataKey: Buffer, handlerId: string, sealedSecrets: readonly string[]): Signing {
   try {
     return { keys: sealedSecrets.map((sealed) => signingKeyOf(openSecret(dataKey, handlerId, sealed))) };
   } catch (error) {
@@ -89,7 +94,14 @@ function openSigning(dataKey: Buffer, handlerId: string, sealedSecrets: readonly
 }
 
 /** Indexes handlers by what they ask for, so that an event looks at those alone. */
-export function buildRegistry(handlers: readonly RegisteredHandler[]): Registry {
+export function buildRegistry(
+  handlers: readonly RegisteredHandler[],
+  archivedIds: readonly string[],
+): Registry {
+  const byId = new Map<string, RegisteredHandler | 'archived'>([
+    ...archivedIds.map((id) => [id, 'archived'] as const),
+    ...handlers.map((registered) => [registered.handler.id, registered] as const),
+  ]);
   const byPattern = new Map<string, RegisteredHandler[]>();
   for (const registered of handlers) {
     for (const pattern of registered.handler.events) {
@@ -104,6 +116,7 @@ export function buildRegistry(handlers: readonly RegisteredHandler[]): Registry 
       const byPriority = Map.groupBy(matched, ({ handler }) => handler.priority);
       return [...byPriority].toSorted(([a], [b]) => a - b).map(([, group]) => group);
     },
+    find: (id) => byId.get(id) ?? null,
   };
 }
 

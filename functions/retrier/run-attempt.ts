@@ -1,0 +1,52 @@
+import { unanswered } from '../../shared/delivery/outcome.ts';
+import { parseEvent } from '../../shared/events/envelope.ts';
+import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
+import type { WaitingExecution } from '../../shared/executions/claim.ts';
+import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
+import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import type { Services } from './services.ts';
+
+/** What became of an attempt. `unwoken`: why the wake-up call of the next one could not be sent, or null. */
+export type AttemptResult =
+  | { kind: 'settled'; status: ExecutionStatus; unwoken: unknown }
+  | { kind: 'stale' }
+  | { kind: 'put-off' };
+
+// Beyond the call itself: to settle, to write the log, and for clocks that differ.
+const leaseMarginMs = 15_000;
+
+// A call that ends its worker (it takes all memory, or all time) would be made for ever.
+const maxLostClaims = 3;
+
+/**
+ * Claims the next attempt of an execution, makes it and writes what came of it. `put-off` when the deadline is so near that
+ * the call could outlive it: then nothing was done.
+ */
+export async function runAttempt(
+  services: Services,
+  registered: RegisteredHandler,
+  execution: WaitingExecution,
+  deadline: Date,
+): Promise<AttemptResult> {
+  const { claims, now } = services;
+  const { timeoutMs } = registered.handler.target;
+  if (now().getTime() + timeoutMs + settleMarginMs > deadline.getTime()) return { kind: 'put-off' };
+
+  const claim = await claims.claim(execution, timeoutMs + leaseMarginMs);
+  if (claim === null) return { kind: 'stale' };
+  const parsed = parseEvent(execution.record.event.raw);
+  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
+
+  const settled = await makeAttempt(
+    services,
+    registered,
+    execution.record,
+    parsed.event,
+    ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
+  );
+  const { lost, unwoken } = await claims.settle(settled, claim);
+  return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, unwoken };
+}
+
+const lostCall = () =>
+  unanswered(`lost: ${maxLostClaims} calls in a row ended without a result`, { retryable: true });

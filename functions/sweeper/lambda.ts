@@ -1,0 +1,25 @@
+import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
+import type { Context } from 'aws-lambda';
+import { parseEnv } from '../../shared/env.ts';
+import { log } from '../../shared/log.ts';
+import { SweeperEnv } from './env.ts';
+import { buildServices, type Services } from './services.ts';
+import { sweep } from './sweep.ts';
+
+const metrics = new Metrics({ serviceName: 'sweeper' });
+let services: Services | undefined;
+
+/** Called every minute. Fails when something went wrong, so that the alarm on its errors sees it; the next run goes on. */
+export async function handler(_event: unknown, context: Context): Promise<void> {
+  services ??= buildServices(parseEnv(SweeperEnv, process.env));
+  const startedAt = Date.now();
+
+  const report = await sweep(services, new Date(startedAt + context.getRemainingTimeInMillis()));
+
+  metrics.addMetric('deadLetters', MetricUnit.Count, report.deadLetters);
+  metrics.addMetric('deadWakeUps', MetricUnit.Count, report.deadWakeUps);
+  metrics.publishStoredMetrics();
+  const line = { ...report, durationMs: Date.now() - startedAt };
+  if (report.problems.length > 0) throw new Error(`The sweep had problems: ${JSON.stringify(line)}`);
+  log.info('sweep.done', line);
+}

@@ -1,0 +1,69 @@
+import pLimit from 'p-limit';
+import type { DueEntry } from '../../shared/executions/due.ts';
+import { drainQueues } from './drain-queues.ts';
+import type { Services } from './services.ts';
+
+/** What a run did: one wide log line. */
+export type SweepReport = {
+  /** Wake-up calls that were sent. */
+  woken: number;
+  /** Whether time ran out: the rest is for the next run. */
+  unfinished: boolean;
+  /** Events out of the dead-letter queues that were recorded, and wake-up calls that were thrown away there. */
+  deadLetters: number;
+  deadWakeUps: number;
+  /** What went wrong, each thing once. */
+  problems: string[];
+};
+
+const wakesAtOnce = 25;
+// Is left for draining, and for the last calls.
+const marginMs = 10_000;
+
+/**
+ * One run, every minute: wakes what is due and drains the dead-letter queues. Neither keeps the other from being done.
+ *
+ * @param deadline when the invocation ends; what is left then is for the next run
+ */
+export async function sweep(services: Services, deadline: Date): Promise<SweepReport> {
+  const woken = await wakeDue(services, new Date(deadline.getTime() - marginMs));
+  const drained = await drainQueues(services);
+  return {
+    woken: woken.count,
+    unfinished: woken.unfinished,
+    deadLetters: drained.deadLetters,
+    deadWakeUps: drained.deadWakeUps,
+    problems: [...new Set([...woken.problems, ...drained.problems].map(String))],
+  };
+}
+
+/** Sends a wake-up call for everything that is due, in pages. */
+async function wakeDue(
+  { dueIndex, wakeUps, now }: Services,
+  until: Date,
+): Promise<{ count: number; unfinished: boolean; problems: unknown[] }> {
+  const inTurn = pLimit(wakesAtOnce);
+  const problems: unknown[] = [];
+  let count = 0;
+  const wake = async (entry: DueEntry): Promise<void> => {
+    try {
+      // First the lease, then the call: a call that is lost is sent again when the lease is over, and one that two runs
+      // would send is sent once.
+      const leased = await dueIndex.lease(entry);
+      if (leased === null) return;
+      await wakeUps.send(leased.wakeUp, leased.due);
+      count += 1;
+    } catch (error) {
+      problems.push(error);
+    }
+  };
+  try {
+    for await (const page of dueIndex.readDue()) {
+      if (now() > until) return { count, unfinished: true, problems };
+      await Promise.all(page.map((entry) => inTurn(() => wake(entry))));
+    }
+  } catch (error) {
+    problems.push(error);
+  }
+  return { count, unfinished: false, problems };
+}

@@ -1,0 +1,58 @@
+import { invokeTarget, type InvokeServices } from '../delivery/invoke.ts';
+import { sentRequestOf } from '../delivery/request.ts';
+import type { DomainEvent } from '../events/envelope.ts';
+import type { RegisteredHandler } from '../handlers/registry.ts';
+import type { Outcome } from '../delivery/outcome.ts';
+import type { ExecutionRecord } from './execution.ts';
+import { encodeExecutionId } from './key.ts';
+import { waitsOf } from './retry-decision.ts';
+import { settleAttempt, type Beginning } from './settle.ts';
+
+/** What it takes to make an attempt and to decide what comes after it. */
+export type AttemptServices = {
+  targets: InvokeServices;
+  now: () => Date;
+  /** From 0 up to 1, for the jitter. */
+  random: () => number;
+  retryScale: number;
+};
+
+/** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
+export const settleMarginMs = 5000;
+
+/**
+ * Makes one attempt of an execution, the first or a later one, and gives the record to write.
+ *
+ * @param call what is done instead of calling the target, where the outcome is known without
+ */
+export async function makeAttempt(
+  { targets, now, random, retryScale }: AttemptServices,
+  { handler, signing }: RegisteredHandler,
+  execution: Beginning | ExecutionRecord,
+  event: DomainEvent,
+  call: () => Outcome | Promise<Outcome> = () =>
+    invokeTarget(targets, {
+      handler,
+      signing,
+      event,
+      execution: {
+        id: encodeExecutionId(execution.key),
+        attempt: ('attemptCount' in execution ? execution.attemptCount : 0) + 1,
+      },
+    }),
+): Promise<ExecutionRecord> {
+  const startedAt = now();
+  const outcome = await call();
+  return settleAttempt(
+    { ...execution, handlerName: handler.name },
+    {
+      outcome,
+      sent: sentRequestOf(handler.target),
+      startedAt,
+      endedAt: now(),
+      waits: waitsOf(handler.retry.schedule),
+      random: random(),
+      scale: retryScale,
+    },
+  );
+}

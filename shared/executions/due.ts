@@ -1,0 +1,81 @@
+import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
+import { paginateQuery, UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { maxDelaySeconds } from '../aws/queues.ts';
+import { executionsTable } from '../aws/tables.ts';
+import { attentionPartitions } from './item.ts';
+import type { ExecutionKey } from './key.ts';
+import { lostAt } from './retry-decision.ts';
+import type { WakeUp } from './wake-ups.ts';
+
+/** An entry of the index: an execution that the sweeper must look at. */
+export type DueEntry = ExecutionKey & { attention: string; attentionKey: string };
+
+const pageSize = 100;
+
+/** The executions that wait and whose wake-up call nobody has sent, or which is lost. */
+export function createDueIndex({
+  dynamo,
+  tableName,
+  scale,
+  now,
+}: {
+  dynamo: DynamoDBDocumentClient;
+  tableName: string;
+  /** Multiplies the lease; 1 but in tests. */
+  scale: number;
+  now: () => Date;
+}) {
+  /** What is due by now, in pages, each partition of the index from its longest due on. */
+  async function* readDue(): AsyncGenerator<DueEntry[]> {
+    for (let partition = 0; partition < attentionPartitions; partition++) {
+      const pages = paginateQuery(
+        { client: dynamo, pageSize },
+        {
+          TableName: tableName,
+          IndexName: executionsTable.attention.indexName,
+          KeyConditionExpression: 'attention = :partition AND attentionKey <= :now',
+          ExpressionAttributeValues: { ':partition': `waiting#${partition}`, ':now': now().toISOString() },
+        },
+      );
+      for await (const { Items = [] } of pages) yield Items as DueEntry[];
+    }
+  }
+
+  /**
+   * Takes an entry for as long as a wake-up call can be under way, so that it is not sent every minute: an entry whose call
+   * is lost comes up again when that time is over. Null when another run was faster, or the execution has gone on.
+   *
+   * @returns the wake-up call to be sent, and for when
+   */
+  async function lease({
+    pk,
+    sk,
+    attention,
+    attentionKey,
+  }: DueEntry): Promise<{ wakeUp: WakeUp; due: Date } | null> {
+    const longestDelay = new Date(now().getTime() + maxDelaySeconds * 1000 * scale);
+    try {
+      const { Attributes } = await dynamo.send(
+        new UpdateCommand({
+          TableName: tableName,
+          Key: { pk, sk },
+          UpdateExpression: 'SET attentionKey = :lease',
+          ConditionExpression: 'attention = :attention AND attentionKey = :seen',
+          ExpressionAttributeValues: {
+            ':lease': lostAt(longestDelay, scale),
+            ':attention': attention,
+            ':seen': attentionKey,
+          },
+          ReturnValues: 'ALL_NEW',
+        }),
+      );
+      const { generation, nextAttemptAt } = Attributes as { generation: number; nextAttemptAt: string };
+      return { wakeUp: { pk, sk, generation }, due: new Date(nextAttemptAt) };
+    } catch (error) {
+      if (error instanceof ConditionalCheckFailedException) return null;
+      throw error;
+    }
+  }
+
+  return { readDue, lease };
+}

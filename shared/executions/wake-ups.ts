@@ -1,0 +1,89 @@
+import { SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { z } from 'zod';
+import { maxDelaySeconds } from '../aws/queues.ts';
+import type { ExecutionRecord } from './execution.ts';
+import { ridesInQueue } from './retry-decision.ts';
+
+/**
+ * What the retries queue carries: that it is time for the next attempt of an execution. What waits is data, this is only a
+ * call to look at it: a stale or doubled one does nothing, a lost one is found by the sweeper.
+ */
+export const WakeUp = z.strictObject({
+  pk: z.string(),
+  sk: z.string(),
+  /** A wake-up call for an earlier generation is stale. */
+  generation: z.int(),
+});
+export type WakeUp = z.output<typeof WakeUp>;
+
+export type WakeUps = ReturnType<typeof createWakeUps>;
+
+// Limit of SendMessageBatch.
+const maxEntries = 10;
+// How long a call waits for others to share its request.
+const lingerMs = 20;
+
+type Pending = { wakeUp: WakeUp; due: Date; resolve: () => void; reject: (error: unknown) => void };
+
+/** Sends wake-up calls, several in one request. */
+export function createWakeUps({ sqs, queueUrl, now }: { sqs: SQSClient; queueUrl: string; now: () => Date }) {
+  let pending: Pending[] = [];
+  let linger: NodeJS.Timeout | undefined;
+
+  /**
+   * Resolves when the queue has the call, and rejects when it does not: then the sweeper will send one. SQS knows whole
+   * seconds only, so a call comes up to a second early, never late.
+   *
+   * @param due at most 15 minutes from now, or the call comes too early and is dropped
+   */
+  function send(wakeUp: WakeUp, due: Date): Promise<void> {
+    return new Promise((resolve, reject) => {
+      pending.push({ wakeUp, due, resolve, reject });
+      if (pending.length >= maxEntries) sendPending();
+      else linger ??= setTimeout(sendPending, lingerMs);
+    });
+  }
+
+  /** Sends the wake-up call of an execution that was just written, where it waits and the queue can wait so long. */
+  async function sendFor({ key, state, generation }: ExecutionRecord): Promise<void> {
+    if (state.status !== 'waiting') return;
+    const due = new Date(state.nextAttemptAt);
+    if (ridesInQueue(due, now())) await send({ ...key, generation }, due);
+  }
+
+  function sendPending(): void {
+    clearTimeout(linger);
+    linger = undefined;
+    const calls = pending;
+    pending = [];
+    sendBatch(calls).catch((error: unknown) => {
+      for (const { reject } of calls) reject(error);
+    });
+  }
+
+  async function sendBatch(calls: readonly Pending[]): Promise<void> {
+    const { Failed = [] } = await sqs.send(
+      new SendMessageBatchCommand({
+        QueueUrl: queueUrl,
+        Entries: calls.map(({ wakeUp, due }, index) => ({
+          Id: String(index),
+          MessageBody: JSON.stringify(wakeUp),
+          DelaySeconds: delaySeconds(due),
+        })),
+      }),
+    );
+    for (const [index, { resolve, reject }] of calls.entries()) {
+      const failure = Failed.find(({ Id }) => Id === String(index));
+      if (failure === undefined) resolve();
+      else
+        reject(
+          new Error(`The retries queue did not take a wake-up call: ${failure.Code} ${failure.Message}`),
+        );
+    }
+  }
+
+  const delaySeconds = (due: Date): number =>
+    Math.min(maxDelaySeconds, Math.max(0, Math.floor((due.getTime() - now().getTime()) / 1000)));
+
+  return { send, sendFor };
+}
