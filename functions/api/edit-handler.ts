@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
-import { targetUrlProblem } from '../../shared/delivery/target-url.ts';
 import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
 import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
 import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
@@ -9,6 +8,7 @@ import type { StoredHandler } from '../../shared/handlers/store.ts';
 import { requireVersion } from './etag.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { mergePatch } from './merge-patch.ts';
+import { requireTarget } from './require-target.ts';
 import type { Services } from './services.ts';
 
 // An edit without If-Match is applied to whatever is stored. Others may slip in between: the pause, at random from 0 to
@@ -24,11 +24,11 @@ export function createHandlerEditor({
   handlers,
   dataKey,
   now,
-  ...targetSettings
-}: Pick<Services, 'handlers' | 'dataKey' | 'now' | 'allowHttp' | 'guard'>) {
+  targets,
+}: Pick<Services, 'handlers' | 'dataKey' | 'now' | 'targets'>) {
   /** Registers a handler, and shows this once the secret that signs its deliveries. */
   async function create(input: HandlerInput): Promise<{ handler: Handler; secret: string }> {
-    requireTarget(input);
+    requireTarget(input.target, targets);
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
     const handler: Handler = {
@@ -43,7 +43,7 @@ export function createHandlerEditor({
   }
 
   async function replace({ input, ...edit }: Edit & { input: HandlerInput }): Promise<Handler> {
-    requireTarget(input);
+    requireTarget(input.target, targets);
     return change(edit, () => input);
   }
 
@@ -51,7 +51,7 @@ export function createHandlerEditor({
   const patch = ({ changes, ...edit }: Edit & { changes: Record<string, unknown> }): Promise<Handler> =>
     change(edit, (current) => {
       const input = applyPatch(current, changes);
-      requireTarget(input);
+      requireTarget(input.target, targets);
       return input;
     });
 
@@ -102,11 +102,6 @@ export function createHandlerEditor({
         await delay(Math.random() * maxPauseMs);
       }
     }
-  }
-
-  function requireTarget({ target }: HandlerInput): void {
-    const problem = targetUrlProblem(target.url, targetSettings);
-    if (problem !== null) throw new InvalidInputError([{ field: 'target.url', message: problem }]);
   }
 
   return { create, replace, patch, setStatus, remove };

@@ -15,6 +15,7 @@ import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
+import { addHandlerTestRoutes } from './routes/handler-tests.ts';
 import { addHandlerRoutes } from './routes/handlers.ts';
 import type { Services } from './services.ts';
 
@@ -23,6 +24,7 @@ export function createRouter(services: Services): OpenAPIHono {
   const app = new OpenAPIHono({ defaultHook: rejectInvalid });
 
   app.use('/v1/*', readJsonBody);
+  addHandlerTestRoutes(app, services);
   addHandlerRoutes(app, services);
   addExecutionRoutes(app, services);
   addEventRoutes(app, services);

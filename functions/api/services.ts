@@ -1,5 +1,5 @@
 import { createDynamo, createEventBridge, createKms } from '../../shared/aws/clients.ts';
-import { createAddressGuard } from '../../shared/delivery/address-guard.ts';
+import { openTargets } from '../../shared/delivery/targets.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
@@ -29,10 +29,6 @@ export function buildServices(env: ApiEnv) {
       now,
     }),
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
-    guard: createAddressGuard({
-      allowCidrs: env.ALLOW_CIDRS,
-      allowLoopback: env.AWS_LAMBDA_RUNTIME_API === undefined,
-    }),
-    allowHttp: env.ALLOW_HTTP,
+    targets: openTargets(env, now),
   };
 }

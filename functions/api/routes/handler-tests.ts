@@ -1,0 +1,83 @@
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
+import { ExecutionDetail } from '../../../shared/executions/execution.ts';
+import { HandlerInput, type Handler } from '../../../shared/handlers/handler.ts';
+import { openSigning } from '../../../shared/handlers/registry.ts';
+import { NewEvent } from '../new-event.ts';
+import { problems } from '../problem.ts';
+import { requireTarget } from '../require-target.ts';
+import type { Services } from '../services.ts';
+import { testHandler } from '../test-handler.ts';
+
+const event = NewEvent.optional().describe(
+  'Without it, the sample of the first event type that the handler asks for',
+);
+
+const HandlerTest = z
+  .object({
+    execution: ExecutionDetail.omit({ id: true })
+      .nullable()
+      .describe('As it would stand in the log, where it does not; null when nothing was sent'),
+    request: ExecutionDetail.shape.request,
+    response: z
+      .object({ statusCode: z.int().nullable(), body: z.string().nullable(), durationMs: z.number() })
+      .nullable(),
+  })
+  .openapi('HandlerTest');
+
+const tested = {
+  description: 'What was sent and what came back, whether it went well or not',
+  content: { 'application/json': { schema: HandlerTest } },
+};
+
+const testSaved = createRoute({
+  method: 'post',
+  path: '/v1/handlers/{id}/test',
+  summary: 'Run a handler now, once, for at most 20 s; it is not logged',
+  request: {
+    params: z.object({ id: z.string().max(64) }),
+    body: { content: { 'application/json': { schema: z.strictObject({ event }) } } },
+  },
+  responses: { 200: tested, ...problems(400, 404, 413) },
+});
+
+const testUnsaved = createRoute({
+  method: 'post',
+  path: '/v1/handlers/test',
+  summary:
+    'Run a handler that is not saved, or see what it would be sent; it is signed with a key of the moment',
+  request: {
+    body: {
+      content: {
+        'application/json': {
+          schema: z.strictObject({
+            handler: HandlerInput,
+            event,
+            send: z.boolean().default(true).describe('false only shows what would be sent'),
+          }),
+        },
+      },
+      required: true,
+    },
+  },
+  responses: { 200: tested, ...problems(400, 413) },
+});
+
+export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void {
+  app.openapi(testUnsaved, async (context) => {
+    const { handler: input, event: given, send } = context.req.valid('json');
+    requireTarget(input.target, services.targets, 'handler.');
+    const at = services.now().toISOString();
+    const handler: Handler = { ...input, id: 'h_test', version: 1, createdAt: at, updatedAt: at };
+    const signing = { keys: [signingKeyOf(newSigningSecret())] };
+    return context.json(await testHandler(services, { handler, signing }, { event: given, send }), 200);
+  });
+
+  app.openapi(testSaved, async (context) => {
+    const { handlers, dataKey } = services;
+    const { handler, sealedSecrets } = await handlers.get(context.req.valid('param').id);
+    const signing = openSigning(await dataKey(), handler.id, sealedSecrets);
+    const { event: given } = context.req.valid('json');
+    return context.json(await testHandler(services, { handler, signing }, { event: given, send: true }), 200);
+  });
+}

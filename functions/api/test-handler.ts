@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import { sentRequestOf } from '../../shared/delivery/request.ts';
+import { builtInEventTypes } from '../../shared/events/catalogue.ts';
+import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import { makeAttempt } from '../../shared/executions/attempt.ts';
+import { summarize, type ExecutionDetail, type ExecutionRecord } from '../../shared/executions/execution.ts';
+import { executionKey } from '../../shared/executions/key.ts';
+import { beginExecution } from '../../shared/executions/settle.ts';
+import type { Handler } from '../../shared/handlers/handler.ts';
+import { patternsFor, type Signing } from '../../shared/handlers/registry.ts';
+import type { NewEvent } from './new-event.ts';
+import type { Services } from './services.ts';
+import { sentRequest, showRequest } from './sent-request.ts';
+
+/** What a test shows. It is not in the log: a test is no event. */
+export type HandlerTest = {
+  /** Null when nothing was sent. */
+  execution: Omit<ExecutionDetail, 'id'> | null;
+  request: ExecutionDetail['request'];
+  response: { statusCode: number | null; body: string | null; durationMs: number } | null;
+};
+
+// API Gateway gives up after 30 s and cannot be told otherwise.
+const maxTestMs = 20_000;
+
+const source = 'handoff.test';
+
+/**
+ * Runs a handler now, once, with a given event or the sample of the first event type that it asked for. Whether it is
+ * enabled is not asked: a test is how one finds out before enabling it.
+ *
+ * @param send false only shows what would be sent
+ */
+export async function testHandler(
+  services: Pick<Services, 'targets' | 'now'>,
+  { handler, signing }: { handler: Handler; signing: Signing },
+  { event: given, send }: { event: NewEvent | undefined; send: boolean },
+): Promise<HandlerTest> {
+  const { targets, now } = services;
+  const event = testEvent(given ?? sampleFor(handler), now());
+  const key = executionKey(handler.id, event, now(), 1);
+  if (!send) {
+    const request = showRequest(sentRequestOf(handler.target), {
+      event,
+      handler,
+      execution: { id: 'test', attempt: 1 },
+      at: now(),
+    });
+    return { execution: null, request, response: null };
+  }
+  const target = { ...handler.target, timeoutMs: Math.min(handler.target.timeoutMs, maxTestMs) };
+  const record = await makeAttempt(
+    { targets, now, random: () => 0, retryScale: 1 },
+    // A failure is an answer here, nothing waits for another attempt.
+    { handler: { ...handler, target, retry: { schedule: 'none' } }, signing },
+    beginExecution(key, handler, event),
+    event,
+  );
+  return showTest(record, event);
+}
+
+function showTest(record: ExecutionRecord, event: DomainEvent): HandlerTest {
+  const { id: _id, ...execution } = summarize(record);
+  const request = sentRequest(record);
+  const last = record.attempts.at(-1);
+  return {
+    execution: {
+      ...execution,
+      eventBody: JSON.parse(event.raw) as unknown,
+      request,
+      attempts: [...record.attempts],
+    },
+    request,
+    response: last === undefined ? null : { ...last, body: last.response },
+  };
+}
+
+/** The sample of the first event type that the handler asked for and the catalogue knows; else an event without data. */
+function sampleFor({ events }: Handler): Pick<NewEvent, 'type'> & Record<string, unknown> {
+  for (const pattern of events) {
+    const known = builtInEventTypes.find(({ name }) => patternsFor(name).includes(pattern));
+    if (known !== undefined) return { type: known.name, ...known.sample };
+  }
+  const [first = '*'] = events;
+  return { type: first.replace(/\.\*$/u, '.test'), objectId: null, data: {} };
+}
+
+function testEvent({ type, ...detail }: Pick<NewEvent, 'type'>, now: Date): DomainEvent {
+  const parsed = parseEvent(
+    JSON.stringify({
+      version: '0',
+      id: `test-${randomUUID()}`,
+      'detail-type': type,
+      source,
+      account: '000000000000',
+      time: `${now.toISOString().slice(0, 19)}Z`,
+      region: 'test',
+      resources: [],
+      detail,
+    }),
+  );
+  if (!parsed.ok) throw new Error(`The test event cannot be read: ${parsed.reason}`);
+  return parsed.event;
+}
