@@ -105,22 +105,25 @@ describe('createDeployedScripts', () => {
 
   it('asks about five at a time', async () => {
     const waiting: (() => void)[] = [];
-    let peak = 0;
     await using slow = await startReceiver(async (_, response) => {
-      await new Promise<void>((resolve) => {
-        peak = Math.max(peak, waiting.push(resolve));
-      });
+      await new Promise<void>((resolve) => waiting.push(resolve));
       response.writeHead(200, { 'content-type': 'application/json' }).end('{"Runtime":"nodejs24.x"}');
     });
     process.env['AWS_ENDPOINT_URL_LAMBDA'] = slow.url;
     const names = Array.from({ length: 12 }, (_, index) => `s${index}`);
     const listed = open(names).scripts.list(names);
-    for (let arrived = 5; arrived <= names.length; arrived++) {
+    // Asked for after all the others, by somebody with a limit of its own: what is here before it was not held back.
+    const probed = open(['probe']).scripts.list(['probe']);
+    await expect.poll(() => slow.requests.some(({ path }) => path.includes('probe'))).toBe(true);
+    await slow.waitForRequests(6);
+    expect(slow.requests).toHaveLength(6);
+
+    for (let arrived = 6; arrived <= 13; arrived++) {
       await slow.waitForRequests(arrived);
       waiting.shift()?.();
     }
     for (const answer of waiting) answer();
     expect(await listed).toHaveLength(12);
-    expect(peak).toBe(5);
+    expect(await probed).toHaveLength(1);
   });
 });
