@@ -1,9 +1,10 @@
 import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import * as fc from 'fast-check';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   createHourlyCounts,
   durationBucket,
+  durationBuckets,
   hourPartition,
   hoursPartition,
 } from '../../../shared/executions/hours.ts';
@@ -18,6 +19,8 @@ afterAll(() => db[Symbol.asyncDispose]());
 const retention = { endedDays: 30, heldDays: 90 };
 const hour = '2026-11-23T10';
 let handlers = 0;
+
+const lasting = (durationMs: number) => anExecution().attempts.map((attempt) => ({ ...attempt, durationMs }));
 
 /** One dispatcher environment, and a handler that no other test has. */
 function anEnvironment(answer?: Answer) {
@@ -111,14 +114,6 @@ describe('the hourly rows', () => {
 describe('the counts', () => {
   it('are by status, and by the duration of the last attempt', async () => {
     const { hours, handlerId } = anEnvironment();
-    const attempt = {
-      number: 1,
-      at: '2026-11-23T10:00:00.000Z',
-      statusCode: 200,
-      error: null,
-      response: null,
-    };
-    const lasting = (durationMs: number) => [{ ...attempt, durationMs }];
     await hours.count([
       anExecution({ handlerId, attempts: lasting(1) }),
       anExecution({ handlerId, attempts: lasting(1) }),
@@ -175,8 +170,154 @@ describe('the counts', () => {
   });
 });
 
+describe('the counts of what moves on', () => {
+  const failing = { state: { status: 'failed' as const } };
+
+  it('go up at the new status and down at the old one, in the hour of the key', async () => {
+    const { hours, handlerId, clock } = anEnvironment();
+    await hours.count([anExecution({ handlerId, ...failing }), anExecution({ handlerId, ...failing })]);
+    clock.advance(3 * 3_600_000);
+    hours.countMove(anExecution({ handlerId, attempts: lasting(1) }), 'failed');
+    await hours.flush();
+    expect(await countsOf(handlerId)).toEqual({ failed: 1, succeeded: 1, ms11: 2, ms0: 1 });
+  });
+
+  it('count the duration of an attempt that was made, and of none that was made before', async () => {
+    const { hours, handlerId, clock } = anEnvironment();
+    await hours.count([anExecution({ handlerId, ...failing, attempts: lasting(1) })]);
+    const again = anExecution({ handlerId, ...failing, attempts: lasting(30_000) });
+    hours.countMove(again, 'failed');
+    const held = { ...again, state: { status: 'held' as const, reason: 'disabled' as const } };
+    hours.countMove(held, 'failed', { attempted: false });
+    clock.advance(10_000);
+    await hours.flush();
+    expect(await countsOf(handlerId)).toEqual({ failed: 0, held: 1, ms0: 1, ms30: 1 });
+  });
+
+  it('cost no write where nothing changed', async () => {
+    const { hours, handlerId, clock, calls } = anEnvironment();
+    hours.countMove(anExecution({ handlerId, ...failing }), 'failed', { attempted: false });
+    clock.advance(10_000);
+    await hours.flush();
+    expect(calls).toEqual([]);
+  });
+
+  it('of one environment may go below nothing until another one has added its own', async () => {
+    const { handlerId } = anEnvironment();
+    const { hours } = anEnvironment();
+    hours.countMove(anExecution({ handlerId }), 'failed');
+    await hours.flush({ atOnce: true });
+    expect(await countsOf(handlerId)).toMatchObject({ succeeded: 1, failed: -1 });
+    await anEnvironment().hours.count([anExecution({ handlerId, ...failing })]);
+    expect(await countsOf(handlerId)).toMatchObject({ succeeded: 1, failed: 0 });
+  });
+
+  it('keep the rows of an hour alive for as long as the execution is kept', async () => {
+    const { hours, handlerId, clock } = anEnvironment();
+    await hours.count([anExecution({ handlerId, state: { status: 'held', reason: 'disabled' } })]);
+    clock.advance(89 * 86_400_000);
+    hours.countMove(anExecution({ handlerId }), 'held');
+    await hours.flush();
+    const expiresAt = clock.now().getTime() / 1000 + 97 * 86_400;
+    expect(await row(hourPartition(hour), handlerId)).toMatchObject({ expiresAt });
+    expect(await row(hoursPartition, hour)).toMatchObject({ expiresAt });
+  });
+
+  it('are added at once for who has no next batch', async () => {
+    const { hours, handlerId } = anEnvironment();
+    hours.countMove(anExecution({ handlerId }), null);
+    await hours.flush();
+    expect(await countsOf(handlerId)).toEqual({});
+    await hours.flush({ atOnce: true });
+    expect(await countsOf(handlerId)).toEqual({ succeeded: 1, ms11: 1 });
+  });
+});
+
+describe('the last counts of a burst', () => {
+  beforeEach(() => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => vi.useRealTimers());
+
+  /** An environment whose row is there, with one execution counted since. */
+  async function aBurst(answer?: Answer) {
+    const environment = anEnvironment(answer);
+    const { hours, handlerId, calls } = environment;
+    await hours.count([anExecution({ handlerId })]);
+    await hours.count([anExecution({ handlerId })]);
+    return { ...environment, opening: calls.length };
+  }
+
+  it('are added ten seconds after they were counted, when no batch comes', async () => {
+    const { handlerId, calls, opening } = await aBurst();
+    vi.advanceTimersByTime(9999);
+    expect(calls).toHaveLength(opening);
+    vi.advanceTimersByTime(1);
+    expect(calls).toHaveLength(opening + 1);
+    await vi.waitFor(async () => expect(await countsOf(handlerId)).toMatchObject({ succeeded: 2 }));
+    vi.advanceTimersByTime(60_000);
+    expect(calls).toHaveLength(opening + 1);
+  });
+
+  it('are left to the batch that comes before', async () => {
+    const { hours, clock, calls, opening } = await aBurst();
+    clock.advance(10_000);
+    await hours.flush();
+    expect(calls).toHaveLength(opening + 1);
+    vi.advanceTimersByTime(60_000);
+    expect(calls).toHaveLength(opening + 1);
+  });
+
+  it('are added after each burst, and once for all that came in ten seconds', async () => {
+    const { hours, handlerId, calls, opening } = await aBurst();
+    vi.advanceTimersByTime(10_000);
+    await hours.count([anExecution({ handlerId })]);
+    vi.advanceTimersByTime(5000);
+    await hours.count([anExecution({ handlerId })]);
+    vi.advanceTimersByTime(5000);
+    expect(calls).toHaveLength(opening + 2);
+    await vi.waitFor(async () => expect(await countsOf(handlerId)).toMatchObject({ succeeded: 4 }));
+  });
+
+  it('never hold up the end of a process', async () => {
+    const timers = vi.spyOn(globalThis, 'setTimeout');
+    await aBurst();
+    const ours = timers.mock.results.filter((_, index) => timers.mock.calls[index]?.[1] === 10_000);
+    expect(ours.map(({ value }) => (value as NodeJS.Timeout).hasRef())).toEqual([false]);
+  });
+
+  it('tell the next batch that they could not be added, once', async () => {
+    let isDown = false;
+    let failures = 0;
+    const { hours, handlerId } = await aBurst((_, send) => {
+      if (!isDown) return send();
+      failures++;
+      return Promise.reject(new Error('down'));
+    });
+    isDown = true;
+    vi.advanceTimersByTime(10_000);
+    expect(failures).toBe(1);
+    isDown = false;
+    await hours.count([anExecution({ handlerId })]);
+    await vi.waitFor(() => expect(hours.flush()).rejects.toThrow('down'));
+    await hours.flush();
+  });
+
+  it('tell of each failure, the one of the batch included', async () => {
+    let problem = '';
+    const { hours, handlerId, clock } = await aBurst((_, send) =>
+      problem === '' ? send() : Promise.reject(new Error(problem)),
+    );
+    problem = 'down';
+    vi.advanceTimersByTime(10_000);
+    await hours.count([anExecution({ handlerId })]);
+    problem = 'still down';
+    clock.advance(10_000);
+    await expect(hours.flush()).rejects.toThrow('Error: down; Error: still down');
+  });
+});
+
 describe('durationBucket', () => {
-  const middleOf = (bucket: string) => 1.4 ** (Number(bucket.slice(2)) + 0.5);
+  const middleOf = (bucket: string) =>
+    durationBuckets.find(({ name }) => name === bucket)?.middleMs ?? Number.NaN;
 
   it('tells a duration from a millisecond to eight minutes with an error of at most 20 %', () => {
     const eightMinutes = 8 * 60_000;
