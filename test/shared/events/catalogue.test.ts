@@ -3,12 +3,74 @@ import {
   builtInEventTypes,
   eventPatternProblem,
   eventTypeProblem,
+  nearestBuiltIn,
 } from '../../../shared/events/catalogue.ts';
 import { parseEvent } from '../../../shared/events/envelope.ts';
 import { anEvent } from '../../support/builders.ts';
 
 const shape = 'must be a lower-case dotted name such as client.create';
 const notBefore = 'handlers only run after the fact, there are no "before" events';
+
+describe('builtInEventTypes', () => {
+  // As admins know them from the system before this one.
+  const known = [
+    ['client.create', 'Clients: create', 'clients.create'],
+    ['client.update', 'Clients: update', 'clients.update'],
+    ['client.delete', 'Clients: delete', 'clients.delete'],
+    ['client.archive', 'Clients: archive', 'clients.archive'],
+    ['client.custom_fields.update', 'Clients: custom fields update', 'clients.custom_fields.update'],
+    ['client.balance.nonnegative', 'Clients: balance became >=0', 'clients.balance_notzero'],
+    ['client.balance.nonpositive', 'Clients: balance became <=0', 'clients.balance_zero'],
+    ['account.create', 'Accounts: create', 'clients.accounts.create'],
+    ['account.update', 'Accounts: update', 'clients.accounts.update'],
+    ['account.delete', 'Accounts: delete', 'clients.accounts.delete'],
+    ['subscription.assign', 'Subscriptions: assign', 'clients.subscriptions.assign'],
+    ['subscription.activate', 'Subscriptions: activate', 'clients.subscriptions.activate'],
+    ['subscription.deactivate', 'Subscriptions: deactivate', 'clients.subscriptions.deactivate'],
+    ['subscription.renew', 'Subscriptions: renew', 'clients.subscriptions.renew'],
+    ['subscription.close', 'Subscriptions: close', 'clients.subscriptions.close'],
+    ['email_rates.import', 'Email Rates Manager: email rates manager import', 'email_rates_manager.import'],
+    ['import.failed', 'Import: import process failed', 'importd.process_failed'],
+    ['import.success', 'Import: import process success', 'importd.process_success'],
+  ];
+
+  it('has each with its label, its group and its old id, in the order of the old list', () => {
+    expect(builtInEventTypes.map(({ name, label, oldId }) => [name, label, oldId])).toEqual(known);
+    for (const { label, group } of builtInEventTypes) expect(label.startsWith(`${group}: `)).toBe(true);
+    expect(new Set(builtInEventTypes.map(({ group }) => group))).toEqual(
+      new Set(['Clients', 'Accounts', 'Subscriptions', 'Email Rates Manager', 'Import']),
+    );
+  });
+
+  it('describes each in a sentence of its own', () => {
+    const descriptions = builtInEventTypes.map(({ description }) => description);
+    expect(new Set(descriptions).size).toBe(18);
+    for (const description of descriptions) expect(description).toMatch(/^[A-Z][^\n]{40,250}\.$/u);
+  });
+
+  it('shows in each sample what its description names', () => {
+    const sample = (name: string) => builtInEventTypes.find((type) => type.name === name)?.sample;
+    for (const { description, name } of builtInEventTypes) {
+      for (const [, field = ''] of description.matchAll(/"(\w+)"/gu)) {
+        expect(JSON.stringify(sample(name))).toContain(`"${field}":`);
+      }
+    }
+  });
+});
+
+describe('nearestBuiltIn', () => {
+  it.each([
+    ['client.craete', 'client.create'],
+    ['client.', 'client.create'],
+    ['import.success', 'import.success'],
+    ['client', null],
+    ['crm.create', null],
+    ['', null],
+    ['.', null],
+  ])('of %j: %j', (name, nearest) => {
+    expect(nearestBuiltIn(name)).toBe(nearest);
+  });
+});
 
 describe('eventTypeProblem', () => {
   it('takes every built-in type, and parseEvent every sample', () => {
