@@ -53,22 +53,13 @@ export function createHourlyCounts({
    * awaited before they are. A row is made with the counts that it has by then, or a deployment where little happens would
    * show none.
    */
-  async function count(records: readonly ExecutionRecord[]): Promise<void> {
-    const rows = new Set(records.map((record) => countUp(record, { attempted: true })));
-    const opening = [...rows].flatMap((row) => [
-      openHour(row.hour),
-      openOnce(keyOf(row), () => {
-        pending.delete(keyOf(row));
-        return addCounts(row);
-      }),
-    ]);
-    addSoon();
-    await Promise.all(opening);
-  }
+  const count = (records: readonly ExecutionRecord[]): Promise<void> =>
+    openRows(records.map((record) => countUp(record, { attempted: true })));
 
   /**
-   * Counts an execution that has moved on: up at its status, down at the one it had, in the hour of its key. Every
-   * environment adds its counts when it comes to it, so a row may hold less than nothing until another one has.
+   * Counts an execution that moves on: up at its status, down at the one it had, in the hour of its key. To be awaited
+   * before it is written, since its rows must live as long as it does from then on. Every environment adds its counts when
+   * it comes to it, so a row may hold less than nothing until another one has.
    *
    * @param from the status it had; null when it had no item
    * @param attempted whether an attempt was made, whose duration counts; false for one that was released or held
@@ -77,10 +68,10 @@ export function createHourlyCounts({
     record: ExecutionRecord,
     from: ExecutionStatus | null,
     { attempted = true }: { attempted?: boolean } = {},
-  ): void {
-    const { counts } = countUp(record, { attempted });
-    if (from !== null) add(counts, from, -1);
-    addSoon();
+  ): Promise<void> {
+    const row = countUp(record, { attempted });
+    if (from !== null) add(row.counts, from, -1);
+    return openRows([row]);
   }
 
   function countUp({ key, state, attempts }: ExecutionRecord, { attempted }: { attempted: boolean }): Row {
@@ -91,6 +82,18 @@ export function createHourlyCounts({
     const last = attempts.at(-1);
     if (attempted && last !== undefined) add(row.counts, durationBucket(last.durationMs), 1);
     return row;
+  }
+
+  async function openRows(rows: readonly Row[]): Promise<void> {
+    const opening = [...new Set(rows)].flatMap((row) => [
+      openHour(row.hour),
+      openOnce(keyOf(row), () => {
+        pending.delete(keyOf(row));
+        return addCounts(row);
+      }),
+    ]);
+    addSoon();
+    await Promise.all(opening);
   }
 
   // In Lambda the timer fires when the environment is thawed for the next batch, if ever. It never holds up the end of a
@@ -116,11 +119,9 @@ export function createHourlyCounts({
   /**
    * Adds what was counted to the rows, unless that was done less than ten seconds ago. Throws what went wrong with it, and
    * what went wrong when the timer did it.
-   *
-   * @param atOnce whenever it was done last: for who counts now and then, and has no next batch
    */
-  async function flush({ atOnce = false }: { atOnce?: boolean } = {}): Promise<void> {
-    if (atOnce || now().getTime() - flushedAt >= flushIntervalMs) await addPending().catch(keepError);
+  async function flush(): Promise<void> {
+    if (now().getTime() - flushedAt >= flushIntervalMs) await addPending().catch(keepError);
     const errors = lateErrors;
     lateErrors = [];
     if (errors.length > 1) throw new AggregateError(errors, errors.map(String).join('; '));
@@ -138,10 +139,10 @@ export function createHourlyCounts({
     flushedAt = now().getTime();
     const rows = [...pending.values()].filter(({ counts }) => counts.size > 0);
     pending.clear();
-    await Promise.all(rows.flatMap((row) => [openHour(row.hour), addCounts(row)]));
+    await Promise.all(rows.map(addCounts));
   }
 
-  // Again on another day: what moves on is kept from then on, so its hour must live as long.
+  // Anew on another day: what moves on is kept from then on, and its hour with it.
   const openHour = (hour: string): Promise<unknown> =>
     openOnce(`${now().toISOString().slice(0, 10)} ${hour}`, () => update(hoursPartition, hour, new Map()));
 
