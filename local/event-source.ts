@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
-import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
+import type { Context, SQSBatchResponse, SQSEvent, SQSRecord, SQSRecordAttributes } from 'aws-lambda';
 import { log } from '../shared/log.ts';
 import { accountId, region } from './aws-identity.ts';
 import { lambdaContext } from './lambda-context.ts';
-import type { Message, Queue } from './queue.ts';
+import { attributeType, type Message, type Queue } from './queue.ts';
 
 /** SQS would hand a failed message out again after its whole visibility timeout, 18 minutes; see releaseSeconds. */
 const firstReleaseSeconds = 5;
@@ -47,21 +47,29 @@ const senderId = 'AIDAIENQZJOLO23YVJ4VO';
 
 const queueArn = (name: string): string => `arn:aws:sqs:${region}:${accountId}:${name}`;
 
+/** What SQS itself says about a message, in its own words. */
+export const systemAttributes = (message: Message): SQSRecordAttributes => ({
+  ApproximateReceiveCount: String(message.receiveCount),
+  SentTimestamp: String(message.sentAt),
+  SenderId: senderId,
+  ApproximateFirstReceiveTimestamp: String(message.firstReceivedAt),
+  ...(message.deadLetterSource !== null && {
+    DeadLetterQueueSourceArn: queueArn(message.deadLetterSource),
+  }),
+});
+
 function sqsRecord(message: Message, queueName: string): SQSRecord {
   return {
     messageId: message.messageId,
     receiptHandle: message.receiptHandle,
     body: message.body,
-    attributes: {
-      ApproximateReceiveCount: String(message.receiveCount),
-      SentTimestamp: String(message.sentAt),
-      SenderId: senderId,
-      ApproximateFirstReceiveTimestamp: String(message.firstReceivedAt),
-      ...(message.deadLetterSource !== null && {
-        DeadLetterQueueSourceArn: queueArn(message.deadLetterSource),
-      }),
-    },
-    messageAttributes: {},
+    attributes: systemAttributes(message),
+    messageAttributes: Object.fromEntries(
+      Object.entries(message.attributes).map(([name, stringValue]) => [
+        name,
+        { stringValue, stringListValues: [], binaryListValues: [], dataType: attributeType },
+      ]),
+    ),
     md5OfBody: hash('md5', message.body),
     eventSource: 'aws:sqs',
     eventSourceARN: queueArn(queueName),

@@ -1,23 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import { tracingChannel } from 'node:diagnostics_channel';
 import { DatabaseSync } from 'node:sqlite';
+import { maxDelaySeconds } from '../shared/aws/queues.ts';
 import { log } from '../shared/log.ts';
 import { StartError } from './start-error.ts';
 
-/** SQS carries at most 1 MB (since January 2026). */
-export const maxBodyBytes = 1_048_576;
+/** SQS carries at most 1 MB (since January 2026), attributes included. */
+export const maxMessageBytes = 1_048_576;
+/** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html */
+const maxAttributes = 10;
+const attributeName = /^(?=.{1,256}$)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/u;
+/** What SQS calls the type of an attribute that is text, the only one here. */
+export const attributeType = 'String';
 /** What Lambda takes in one invocation: 50 of the largest messages would be eight times that. */
 const maxBatchBytes = 6 * 1_048_576;
-/** SQS delays a message by at most 15 minutes. */
-export const maxDelaySeconds = 900;
 /** SQS keeps a message invisible for at most 12 hours. */
 const maxVisibilitySeconds = 43_200;
 // A timer of Node takes at most 2^31-1 ms; one that fires too early looks again.
 const maxTimerMs = 2_147_483_647;
 
 export type OutgoingMessage = {
-  /** At most 1 MB of UTF-8. */
+  /** At most 1 MB of UTF-8, with the attributes. */
   body: string;
+  /** Message attributes of the type String: at most 10, none of them empty. */
+  attributes?: Readonly<Record<string, string>>;
   /** 0 to 900; the message cannot be received before. */
   delaySeconds?: number;
 };
@@ -27,6 +33,8 @@ export type Message = {
   /** Names this one receipt: a later receive of the same message makes it stale. */
   receiptHandle: string;
   body: string;
+  /** Empty when it was sent without. */
+  attributes: Readonly<Record<string, string>>;
   /** Milliseconds since 1970, as are all times here. */
   sentAt: number;
   firstReceivedAt: number;
@@ -111,12 +119,17 @@ const schema = `
     deadLetterSource TEXT
   ) STRICT;
   CREATE INDEX IF NOT EXISTS messageVisible ON message (queue, visibleAt);
-  CREATE TABLE IF NOT EXISTS body (number INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;`;
+  CREATE TABLE IF NOT EXISTS body (number INTEGER PRIMARY KEY, text TEXT NOT NULL, attributes TEXT) STRICT;`;
+// A file of version 0.1 has bodies without attributes.
+const hasAttributes = "SELECT count(*) AS columns FROM pragma_table_info('body') WHERE name = 'attributes'";
+const addAttributes = 'ALTER TABLE body ADD COLUMN attributes TEXT';
 
 type Row = {
   number: number;
   id: string;
   body: string;
+  /** JSON; null when there are none. */
+  attributes: string | null;
   sentAt: number;
   receiveCount: number;
   firstReceivedAt: number;
@@ -143,7 +156,9 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
     database.exec(`PRAGMA synchronous = ${fsync ? 'FULL' : 'NORMAL'}`);
     // A checkpoint costs an fsync, which holds up everything: every 16 MB rather than every 4 (the default).
     database.exec('PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864');
-    database.exec(`BEGIN IMMEDIATE; ${schema} COMMIT`);
+    database.exec(`BEGIN IMMEDIATE; ${schema}`);
+    if (database.prepare(hasAttributes).get()?.['columns'] === 0) database.exec(addAttributes);
+    database.exec('COMMIT');
   } catch (error) {
     database.close();
     if (isBusy(error)) {
@@ -159,17 +174,45 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
   return database;
 }
 
-function checkMessage({ body, delaySeconds = 0 }: OutgoingMessage): void {
-  const bytes = Buffer.byteLength(body);
-  if (bytes > maxBodyBytes) {
-    throw new RangeError(`The message has ${bytes} bytes; at most ${maxBodyBytes} are allowed.`);
-  }
+/** The size of a message as SQS counts it: its body, and the name, the type and the value of each attribute. */
+export const messageBytes = ({ body, attributes = {} }: OutgoingMessage): number =>
+  Object.entries(attributes).reduce(
+    (bytes, [name, value]) =>
+      bytes + Buffer.byteLength(name) + attributeType.length + Buffer.byteLength(value),
+    Buffer.byteLength(body),
+  );
+
+/** Why SQS would refuse a message, as a sentence; null when it would not. */
+export function messageProblem(message: OutgoingMessage): string | null {
+  const { attributes, delaySeconds = 0 } = message;
+  const bytes = messageBytes(message);
+  if (bytes > maxMessageBytes)
+    return `The message has ${bytes} bytes; at most ${maxMessageBytes} are allowed.`;
   if (!(delaySeconds >= 0 && delaySeconds <= maxDelaySeconds)) {
-    throw new RangeError(`delaySeconds is ${delaySeconds}; it must be from 0 to ${maxDelaySeconds}.`);
+    return `delaySeconds is ${delaySeconds}; it must be from 0 to ${maxDelaySeconds}.`;
   }
+  return attributes === undefined ? null : attributesProblem(attributes);
 }
 
+function attributesProblem(attributes: Readonly<Record<string, string>>): string | null {
+  const entries = Object.entries(attributes);
+  if (entries.length > maxAttributes) {
+    return `The message has ${entries.length} attributes; at most ${maxAttributes} are allowed.`;
+  }
+  for (const [name, value] of entries) {
+    if (!attributeName.test(name)) return `"${name}" cannot be the name of an attribute.`;
+    if (value === '') return `The attribute ${name} is empty.`;
+  }
+  return null;
+}
+
+const storedAttributes = (attributes: OutgoingMessage['attributes'] = {}): string | null =>
+  Object.keys(attributes).length === 0 ? null : JSON.stringify(attributes);
+
 const visibleAtAfter = (seconds: number, from: number): number => Math.ceil(from + seconds * 1000);
+
+/** Whether a text can be a receipt handle, be it stale. */
+export const isReceiptHandle = (text: string): boolean => readReceiptHandle(text) !== null;
 
 const receiptHandleOf = (row: Row): string => `${row.number}.${row.receiveCount}`;
 
@@ -191,13 +234,14 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
   const insertMessage = database.prepare(
     'INSERT INTO message (queue, id, sentAt, visibleAt) VALUES (?, ?, ?, ?)',
   );
-  const insertBody = database.prepare('INSERT INTO body (number, text) VALUES (?, ?)');
+  const insertBody = database.prepare('INSERT INTO body (number, text, attributes) VALUES (?, ?, ?)');
   const take = database.prepare(`
     UPDATE message SET visibleAt = :hiddenUntil, receiveCount = receiveCount + 1, inFlight = 1,
       firstReceivedAt = coalesce(firstReceivedAt, :now)
     WHERE number IN (
       SELECT number FROM (
-        SELECT number, row_number() OVER place AS position, sum(octet_length(text)) OVER place AS bytes
+        SELECT number, row_number() OVER place AS position,
+          sum(octet_length(text) + coalesce(octet_length(attributes), 0)) OVER place AS bytes
         FROM (
           SELECT number, visibleAt FROM message
           WHERE queue = :queue AND visibleAt <= :now ORDER BY visibleAt, number LIMIT :max)
@@ -205,7 +249,8 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
         WINDOW place AS (ORDER BY visibleAt, number))
       WHERE position = 1 OR bytes <= :maxBytes)
     RETURNING number, id, sentAt, receiveCount, firstReceivedAt, deadLetterSource,
-      (SELECT text FROM body WHERE body.number = message.number) AS body`);
+      (SELECT text FROM body WHERE body.number = message.number) AS body,
+      (SELECT attributes FROM body WHERE body.number = message.number) AS attributes`);
   const bury = database.prepare(`
     UPDATE message SET queue = ?, visibleAt = ?, receiveCount = 0, inFlight = 0, firstReceivedAt = NULL,
       deadLetterSource = ? WHERE number = ?`);
@@ -243,7 +288,7 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
   }
 
   function store({ queue, messages }: PendingSend, sentAt: number): string[] {
-    return messages.map(({ body, delaySeconds = 0 }) => {
+    return messages.map(({ body, attributes, delaySeconds = 0 }) => {
       const messageId = randomUUID();
       const { lastInsertRowid } = insertMessage.run(
         queue,
@@ -251,7 +296,7 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
         sentAt,
         visibleAtAfter(delaySeconds, sentAt),
       );
-      insertBody.run(lastInsertRowid, body);
+      insertBody.run(lastInsertRowid, body, storedAttributes(attributes));
       return messageId;
     });
   }
@@ -352,6 +397,7 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
           messageId: row.id,
           receiptHandle: receiptHandleOf(row),
           body: row.body,
+          attributes: row.attributes === null ? {} : (JSON.parse(row.attributes) as Record<string, string>),
           sentAt: row.sentAt,
           firstReceivedAt: row.firstReceivedAt,
           receiveCount: row.receiveCount,
@@ -365,7 +411,10 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
       send: (messages) =>
         new Promise((resolve, reject) => {
           if (isClosed) throw new Error(`The queue ${name} is closed.`);
-          messages.forEach(checkMessage);
+          for (const message of messages) {
+            const problem = messageProblem(message);
+            if (problem !== null) throw new RangeError(problem);
+          }
           if (pendingSends.length === 0) setImmediate(commitSends);
           pendingSends.push({ queue: name, messages, resolve, reject });
         }),

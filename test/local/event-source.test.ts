@@ -86,6 +86,19 @@ describe('startEventSource', () => {
     expect(context.getRemainingTimeInMillis()).toBeLessThanOrEqual(180_000);
   });
 
+  it('hands message attributes on, as SQS shapes them', async () => {
+    const calls = start();
+    await queue.send([{ body: 'again', attributes: { sentAt: '2026-11-23T10:00:00.000Z' } }]);
+    expect(callAt(calls, 0).event.Records[0]?.messageAttributes).toEqual({
+      sentAt: {
+        dataType: 'String',
+        stringValue: '2026-11-23T10:00:00.000Z',
+        stringListValues: [],
+        binaryListValues: [],
+      },
+    });
+  });
+
   it('takes what was there before it started', async () => {
     await send(1);
     expect(start()).toHaveLength(1);

@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   type Acknowledgement,
-  maxBodyBytes,
+  maxMessageBytes,
   openQueues,
   type Queue,
   type Queues,
@@ -100,18 +100,59 @@ describe('send', () => {
   });
 
   it('takes 1 MB and no more, counted in bytes', async () => {
-    const most = 'é'.repeat(maxBodyBytes / 2);
+    const most = 'é'.repeat(maxMessageBytes / 2);
     await queue.send([{ body: most }]);
     expect(queue.receive(1)[0]?.body).toBe(most);
     await expect(queue.send([{ body: 'ok' }, { body: `${most}x` }])).rejects.toThrow(RangeError);
     expect(queue.receive(1)).toEqual([]);
   });
 
+  it('keeps attributes, also of a message that is buried', async () => {
+    const attributes = Object.fromEntries([
+      ['sentAt', '2026-11-23T10:00:00.000Z'],
+      ['a.b-c_1', 'é'],
+      ['__proto__', 'own'],
+    ]);
+    await queue.send([{ body: 'with', attributes }, { body: 'without' }, { body: 'none', attributes: {} }]);
+    for (let count = 1; count <= 3; count += 1) {
+      expect(queue.receive(10).map((message) => message.attributes)).toEqual([attributes, {}, {}]);
+      now += 60_000;
+    }
+    expect(queue.receive(10)).toEqual([]);
+    expect(dead.receive(10).map((message) => message.attributes)).toEqual([attributes, {}, {}]);
+  });
+
+  it('counts the names, the type and the values of attributes into the 1 MB', async () => {
+    const attributes = { sentAt: 'é' };
+    const most = 'x'.repeat(maxMessageBytes - Buffer.byteLength('sentAtStringé'));
+    await queue.send([{ body: most, attributes }]);
+    expect(queue.receive(1)[0]?.attributes).toEqual(attributes);
+    await expect(queue.send([{ body: `${most}x`, attributes }])).rejects.toThrow(RangeError);
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['more than ten', Object.fromEntries(Array.from({ length: 11 }, (_, index) => [`a${index}`, 'x']))],
+    ['an empty name', { '': 'x' }],
+    ['a name with a space', { 'sent at': 'x' }],
+    ['a name that ends in a dot', { 'a.': 'x' }],
+    ['a name of 257 characters', { ['a'.repeat(257)]: 'x' }],
+    ['an empty value', { sentAt: '' }],
+  ])('refuses attributes that SQS would refuse: %s', async (_, attributes) => {
+    await expect(queue.send([{ body: 'a', attributes }])).rejects.toThrow(RangeError);
+    expect(queue.counts().visible).toBe(0);
+  });
+
   it('hands out at most 6 MB at once, and never less than one message', async () => {
-    await Promise.all(Array.from({ length: 8 }, () => queue.send([{ body: 'x'.repeat(maxBodyBytes) }])));
+    await Promise.all(Array.from({ length: 8 }, () => queue.send([{ body: 'x'.repeat(maxMessageBytes) }])));
     expect(queue.receive(50)).toHaveLength(6);
     expect(queue.receive(50)).toHaveLength(2);
     expect(queue.receive(50)).toHaveLength(0);
+  });
+
+  it('counts attributes into these 6 MB', async () => {
+    const message = { body: 'x'.repeat(524_288), attributes: { a: 'x'.repeat(524_000) } };
+    await Promise.all(Array.from({ length: 8 }, () => queue.send([message])));
+    expect(queue.receive(50)).toHaveLength(6);
   });
 
   it('keeps every character', async () => {
@@ -291,6 +332,23 @@ describe('opening again', () => {
     expect(bodies(queue.receive(2))).toEqual(['failed']);
     now += 10_000;
     expect(bodies(queue.receive(2))).toEqual(['delayed']);
+  });
+
+  it('takes on a file of a version whose messages had no attributes', async () => {
+    await queue.send([{ body: 'old' }]);
+    queues.close();
+    const older = new DatabaseSync(file);
+    older.exec('ALTER TABLE body DROP COLUMN attributes');
+    older.close();
+
+    open();
+    await queue.send([{ body: 'new', attributes: { sentAt: 'then' } }]);
+    reopen();
+
+    expect(queue.receive(10)).toMatchObject([
+      { body: 'old', attributes: {} },
+      { body: 'new', attributes: { sentAt: 'then' } },
+    ]);
   });
 
   it('is refused while the file is open elsewhere', () => {
