@@ -3,6 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DeleteCommand, paginateScan, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { openQueues, type Queue, type Queues } from '../../local/queue.ts';
+import { listen } from '../../local/server.ts';
+import { createSqsEndpoint, queueUrl } from '../../local/sqs-endpoint.ts';
+import { eventsQueue, retriesQueue } from '../../shared/aws/queues.ts';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { encodeExecutionId } from '../../shared/executions/key.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
@@ -14,16 +18,24 @@ import { startTestDynamo } from '../support/dynamo.ts';
 import { startDynamoWire } from '../support/dynamo-wire.ts';
 
 /**
- * What every function finds around it: both tables behind a wire that counts and fails calls, a data key, and
- * the variables that lead there. The tests' own reads and writes go past the wire.
+ * What every function finds around it: both tables behind a wire that counts and fails calls, the queues behind SQS's
+ * protocol, a data key, and the variables that lead there. The tests' own reads and writes go past the wire.
+ *
+ * @param options.now the clock of the queues, for tests that let days pass
  */
-export async function startEnvironment() {
+export async function startEnvironment({ now = () => new Date() }: { now?: () => Date } = {}) {
   const tables = await startTestDynamo();
   const { dynamo, handlersTable, executionsTable } = tables;
   // A client looks for its endpoint at its first call: this one has its own from here on.
   await dynamo.send(new ScanCommand({ TableName: handlersTable }));
   const wire = await startDynamoWire(tables.endpoint);
   process.env['AWS_ENDPOINT_URL_DYNAMODB'] = wire.url;
+
+  const queuesByName = new Map<string, Queue>();
+  let queuesFile = openAllQueues(queuesByName, now);
+  const accessKeyId = process.env['AWS_ACCESS_KEY_ID'] ?? '';
+  const sqsServer = await listen('127.0.0.1', 0, createSqsEndpoint({ queues: queuesByName, accessKeyId }));
+  process.env['AWS_ENDPOINT_URL_SQS'] = `http://127.0.0.1:${sqsServer.port}`;
 
   const folder = await mkdtemp(join(tmpdir(), 'handoff-'));
   const dataKey = randomBytes(32);
@@ -46,9 +58,11 @@ export async function startEnvironment() {
     return { ...handler, secret };
   }
 
-  /** Empties both tables. */
+  /** Empties both tables and all queues. */
   async function clear(): Promise<void> {
     wire.reset();
+    queuesFile.close();
+    queuesFile = openAllQueues(queuesByName, now);
     for (const TableName of [handlersTable, executionsTable]) {
       const pages = paginateScan({ client: dynamo }, { TableName, ProjectionExpression: 'pk, sk' });
       for await (const { Items = [] } of pages) {
@@ -65,15 +79,42 @@ export async function startEnvironment() {
     return Promise.all(records.map(({ key }) => executions.get(encodeExecutionId(key))));
   };
 
+  // Asked for at every use, because they are others after `clear`.
+  function queueOf(name: string): Queue {
+    const queue = queuesByName.get(name);
+    if (queue === undefined) throw new Error(`There is no queue ${name}.`);
+    return queue;
+  }
+  const urlOf = (name: string): string => queueUrl(sqsServer.port, name);
+
   return {
     ...tables,
     wire,
     dataKey,
     store,
+    /** The same queues past SQS's protocol. */
+    queues: {
+      get events() {
+        return queueOf(queueNames.events);
+      },
+      get retries() {
+        return queueOf(queueNames.retries);
+      },
+      get eventsDeadLetters() {
+        return queueOf(queueNames.eventsDeadLetters);
+      },
+      get retriesDeadLetters() {
+        return queueOf(queueNames.retriesDeadLetters);
+      },
+    },
     variables: {
       HANDLERS_TABLE: handlersTable,
       EXECUTIONS_TABLE: executionsTable,
       DATA_KEY: `file:${keyFile}`,
+      EVENTS_QUEUE: urlOf(queueNames.events),
+      RETRIES_QUEUE: urlOf(queueNames.retries),
+      EVENTS_DEAD_LETTERS_QUEUE: urlOf(queueNames.eventsDeadLetters),
+      RETRIES_DEAD_LETTERS_QUEUE: urlOf(queueNames.retriesDeadLetters),
       ALLOW_HTTP: 'true',
       ALLOW_CIDRS: '127.0.0.0/8',
     },
@@ -83,9 +124,35 @@ export async function startEnvironment() {
     async [Symbol.asyncDispose]() {
       await tables[Symbol.asyncDispose]();
       await wire.close();
+      await sqsServer.close(0);
+      queuesFile.close();
       await rm(folder, { recursive: true });
     },
   };
+}
+
+const queueNames = {
+  events: 'events',
+  retries: 'retries',
+  eventsDeadLetters: 'events-dead-letters',
+  retriesDeadLetters: 'retries-dead-letters',
+} as const;
+
+/** Opens empty queues, with the settings that they have everywhere. */
+function openAllQueues(byName: Map<string, Queue>, now: () => Date): Queues {
+  const queues = openQueues({ file: ':memory:', now: () => now().getTime() });
+  for (const [name, deadLetters, { visibilityTimeoutSeconds, maxReceiveCount }] of [
+    [queueNames.events, queueNames.eventsDeadLetters, eventsQueue],
+    [queueNames.retries, queueNames.retriesDeadLetters, retriesQueue],
+  ] as const) {
+    const visibilityTimeoutMs = visibilityTimeoutSeconds * 1000;
+    byName.set(deadLetters, queues.open(deadLetters, { visibilityTimeoutMs }));
+    byName.set(
+      name,
+      queues.open(name, { visibilityTimeoutMs, deadLetters: { queue: deadLetters, maxReceiveCount } }),
+    );
+  }
+  return queues;
 }
 
 export type Environment = Awaited<ReturnType<typeof startEnvironment>>;
