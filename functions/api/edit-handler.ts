@@ -26,7 +26,10 @@ export function createHandlerEditor({
   now,
   targets,
 }: Pick<Services, 'handlers' | 'dataKey' | 'now' | 'targets'>) {
-  /** Registers a handler, and shows this once the secret that signs its deliveries. */
+  /**
+   * Registers a handler, and shows this once the secret that signs its deliveries. A handler of a script has one too: a
+   * later edit may give it another type of target.
+   */
   async function create(input: HandlerInput): Promise<{ handler: Handler; secret: string }> {
     requireTarget(input.target, targets);
     const secret = newSigningSecret();

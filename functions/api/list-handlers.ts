@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { decodeCursor, encodeCursor } from '../../shared/cursor.ts';
-import type { Handler, HandlerStatus } from '../../shared/handlers/handler.ts';
+import type { Handler, HandlerStatus, Target } from '../../shared/handlers/handler.ts';
 import { patternsFor } from '../../shared/handlers/registry.ts';
 
 /** Which handlers to list. What is left out takes all, but for `status`, which leaves out the archived ones. */
@@ -9,7 +9,7 @@ export type HandlerQuery = {
   event?: string | undefined;
   type?: 'http' | 'script' | undefined;
   status?: HandlerStatus | undefined;
-  /** Contained in the name, the description or the URL, whatever its case. */
+  /** Contained in the name, the description, the URL or the script's name, whatever its case. */
   q?: string | undefined;
   limit: number;
   cursor?: string | undefined;
@@ -34,7 +34,8 @@ export function listHandlers(
   return { items, nextCursor };
 }
 
-function isWantedBy({ event, type, status, q }: Omit<HandlerQuery, 'limit' | 'cursor'>) {
+/** Whether a handler is one of those that a query wants. */
+export function isWantedBy({ event, type, status, q }: Omit<HandlerQuery, 'limit' | 'cursor'>) {
   const patterns = event === undefined ? null : new Set(patternsFor(event));
   return (handler: Handler): boolean =>
     (status === undefined ? handler.status !== 'archived' : handler.status === status) &&
@@ -45,7 +46,18 @@ function isWantedBy({ event, type, status, q }: Omit<HandlerQuery, 'limit' | 'cu
 
 function mentions({ name, description, target }: Handler, text: string): boolean {
   const wanted = text.toLowerCase();
-  return [name, description, target.url].some((field) => field.toLowerCase().includes(wanted));
+  return [name, description, placeOf(target)].some((field) => field.toLowerCase().includes(wanted));
+}
+
+function placeOf(target: Target): string {
+  switch (target.type) {
+    case 'http':
+      return target.url;
+    case 'script':
+      return target.script;
+    default:
+      return target satisfies never;
+  }
 }
 
 const Position = z.tuple([

@@ -13,10 +13,12 @@ import { log } from '../../shared/log.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
+import { addEventTypeRoutes } from './routes/event-types.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
 import { addHandlerTestRoutes } from './routes/handler-tests.ts';
 import { addHandlerRoutes } from './routes/handlers.ts';
+import { addScriptRoutes } from './routes/scripts.ts';
 import type { Services } from './services.ts';
 
 /** The management API: its routes, and the one place where errors become HTTP. */
@@ -28,6 +30,8 @@ export function createRouter(services: Services): OpenAPIHono {
   addHandlerRoutes(app, services);
   addExecutionRoutes(app, services);
   addEventRoutes(app, services);
+  addEventTypeRoutes(app, services);
+  addScriptRoutes(app, services);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

@@ -4,6 +4,7 @@ import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
+import { createDeployedScripts } from '../../shared/scripts/deployed.ts';
 import type { ApiEnv } from './env.ts';
 
 /** All that the API may touch. */
@@ -13,6 +14,7 @@ export type Services = ReturnType<typeof buildServices>;
 export function buildServices(env: ApiEnv) {
   const now = () => new Date();
   const dynamo = createDynamo();
+  const targets = openTargets(env, now);
   return {
     now,
     handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE }),
@@ -28,7 +30,13 @@ export function buildServices(env: ApiEnv) {
       shards: env.LOG_SHARDS,
       now,
     }),
+    scripts: createDeployedScripts({
+      lambda: targets.lambda,
+      names: env.SCRIPTS,
+      prefix: env.SCRIPT_FUNCTION_PREFIX,
+      now,
+    }),
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
-    targets: openTargets(env, now),
+    targets,
   };
 }

@@ -42,7 +42,11 @@ const list = createRoute({
       event: z.string().optional().describe('Those that would run for this event type, wildcards too'),
       type: z.enum(['http', 'script']).optional().describe("The target's type"),
       status: HandlerStatus.optional().describe('Without it: enabled and disabled ones'),
-      q: z.string().max(200).optional().describe('Contained in the name, the description or the URL'),
+      q: z
+        .string()
+        .max(200)
+        .optional()
+        .describe("Contained in the name, the description, the URL or the script's name"),
       ...pageQuery,
     }),
   },
