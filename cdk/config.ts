@@ -29,7 +29,7 @@ export const Config = z.strictObject({
     )
     .default('Handoff')
     .describe(
-      'Name of the stack, and the beginning of the names of its tables; a new name is a new deployment',
+      'Name of the stack, and the beginning of the names of its tables and scripts; a new name is a new deployment',
     ),
   /** @default handoff */
   busName: z
@@ -47,12 +47,18 @@ export const Config = z.strictObject({
   /** MB, 128 to 10240. @default 512 */
   dispatcherMemoryMb: wholeNumber(128, 10_240)
     .default(512)
-    .describe('Memory of the dispatcher; its share of a processor grows with it'),
+    .describe('Memory of the dispatcher and of the retrier; their share of a processor grows with it'),
   /** Environments, 2 to 1000; null means as many as the account allows. @default null */
   dispatcherConcurrency: wholeNumber(2, 1000)
     .nullable()
     .default(null)
-    .describe('How many batches are worked on at once'),
+    .describe('How many batches of events are worked on at once'),
+  /** Environments, 2 to 1000. @default 100 */
+  retrierConcurrency: wholeNumber(2, 1000)
+    .default(100)
+    .describe(
+      'How many batches of later attempts are worked on at once; well below what the account allows, so that a backlog of them leaves room for first attempts',
+    ),
   /** Partitions. @default 1 */
   logShards: DispatcherEnv.shape.LOG_SHARDS,
   /** Days. @default 30 */

@@ -2,14 +2,27 @@ import { CfnOutput, Stack } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import type { Config } from './config.ts';
 import { Api } from './constructs/api.ts';
+import { fromRoot } from './constructs/bundle.ts';
 import { Dispatcher } from './constructs/dispatcher.ts';
 import { Intake } from './constructs/intake.ts';
 import { Monitoring } from './constructs/monitoring.ts';
+import { Retries } from './constructs/retries.ts';
+import { Scripts } from './constructs/scripts.ts';
 import { Storage } from './constructs/storage.ts';
 
-/** Everything that Handoff needs in one region of one account, and nothing that is billed while it is idle but the key. */
+export type HandoffStackProps = {
+  /** Absolute path, inside the project; each folder in it is a script. @default functions/scripts */
+  scriptsFolder?: string;
+};
+
+/** Everything that Handoff needs in one region of one account. What it costs while it is idle is in docs/deploy.md. */
 export class HandoffStack extends Stack {
-  constructor(scope: Construct, id: string, config: Config) {
+  constructor(
+    scope: Construct,
+    id: string,
+    config: Config,
+    { scriptsFolder = fromRoot('functions/scripts') }: HandoffStackProps = {},
+  ) {
     super(scope, id, {
       stackName: config.stackName,
       description: 'Handoff: runs reactions to domain events, and keeps a log of every one',
@@ -17,9 +30,12 @@ export class HandoffStack extends Stack {
 
     const storage = new Storage(this, 'Storage', config);
     const intake = new Intake(this, 'Intake', config);
-    const dispatcher = new Dispatcher(this, 'Dispatcher', { config, storage, intake });
-    const api = new Api(this, 'Api', { config, storage, intake });
-    new Monitoring(this, 'Monitoring', { config, intake, dispatcher, api });
+    // A script that needs more than its own log is given it here, by its name: `scripts.functions.get(name)`.
+    const scripts = new Scripts(this, 'Scripts', { config, folder: scriptsFolder });
+    const retries = new Retries(this, 'Retries', { config, storage, intake, scripts });
+    const dispatcher = new Dispatcher(this, 'Dispatcher', { config, storage, intake, retries, scripts });
+    const api = new Api(this, 'Api', { config, storage, intake, retries, scripts });
+    new Monitoring(this, 'Monitoring', { config, intake, dispatcher, retries, api });
 
     const output = (name: string, value: string, description: string) =>
       new CfnOutput(this, name, { value, description });
@@ -36,7 +52,18 @@ export class HandoffStack extends Stack {
     output(
       'EventsDeadLettersUrl',
       intake.deadLetters.queueUrl,
-      'Events that the dispatcher could not work off',
+      'Events that the dispatcher could not work off, until the sweeper takes them into the table',
+    );
+    output(
+      'UndeliveredEventsUrl',
+      intake.undelivered.queueUrl,
+      'Events that the bus could not put into the events queue, until the sweeper takes them into the table',
+    );
+    output('RetriesQueueUrl', retries.queue.queueUrl, 'The queue of wake-up calls for later attempts');
+    output(
+      'RetriesDeadLettersUrl',
+      retries.deadLetters.queueUrl,
+      'Wake-up calls that the retrier could not work off, until the sweeper takes them',
     );
   }
 }

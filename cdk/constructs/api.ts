@@ -9,9 +9,17 @@ import { ApiEnv } from '../../functions/api/env.ts';
 import type { Config } from '../config.ts';
 import { HandoffFunction } from './function.ts';
 import type { Intake } from './intake.ts';
+import type { Retries } from './retries.ts';
+import type { Scripts } from './scripts.ts';
 import type { Storage } from './storage.ts';
 
-export type ApiProps = { config: Config; storage: Storage; intake: Intake };
+export type ApiProps = {
+  config: Config;
+  storage: Storage;
+  intake: Intake;
+  retries: Retries;
+  scripts: Scripts;
+};
 
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
 const accessLogFormat = AccessLogFormat.custom(
@@ -34,7 +42,7 @@ export class Api extends Construct {
   readonly url: string;
   readonly httpApi: HttpApi;
 
-  constructor(scope: Construct, id: string, { config, storage, intake }: ApiProps) {
+  constructor(scope: Construct, id: string, { config, storage, intake, retries, scripts }: ApiProps) {
     super(scope, id);
 
     const { lambda } = new HandoffFunction(this, 'Manage', {
@@ -48,10 +56,15 @@ export class Api extends Construct {
       env: ApiEnv,
       environment: {
         HANDLERS_TABLE: storage.handlers.readWrite,
-        EXECUTIONS_TABLE: storage.log.read,
+        EXECUTIONS_TABLE: storage.log.manage,
         DATA_KEY: storage.dataKey.openOrCreate,
         EVENT_BUS: intake.publish,
+        EVENTS_QUEUE: intake.send,
+        RETRIES_QUEUE: retries.send,
+        SCRIPTS: scripts.describeAndInvoke,
+        SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,
         LOG_SHARDS: config.logShards,
+        HELD_RETENTION_DAYS: config.heldRetentionDays,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },

@@ -7,15 +7,23 @@ import { eventsQueue } from '../../shared/aws/queues.ts';
 import type { Config } from '../config.ts';
 import { HandoffFunction } from './function.ts';
 import type { Intake } from './intake.ts';
+import type { Retries } from './retries.ts';
+import type { Scripts } from './scripts.ts';
 import type { Storage } from './storage.ts';
 
-export type DispatcherProps = { config: Config; storage: Storage; intake: Intake };
+export type DispatcherProps = {
+  config: Config;
+  storage: Storage;
+  intake: Intake;
+  retries: Retries;
+  scripts: Scripts;
+};
 
 /** The function that takes events from the queue in batches and runs the handlers that asked for them. */
 export class Dispatcher extends Construct {
   readonly lambda: IFunction;
 
-  constructor(scope: Construct, id: string, { config, storage, intake }: DispatcherProps) {
+  constructor(scope: Construct, id: string, { config, storage, intake, retries, scripts }: DispatcherProps) {
     super(scope, id);
 
     const { lambda } = new HandoffFunction(this, 'Dispatch', {
@@ -23,12 +31,17 @@ export class Dispatcher extends Construct {
       description: 'Runs the handlers that asked for an event, and writes the execution log',
       memoryMb: config.dispatcherMemoryMb,
       timeout: Duration.seconds(eventsQueue.dispatcherTimeoutSeconds),
+      runsInCircles: true,
       logRetentionDays: config.logRetentionDays,
       env: DispatcherEnv,
       environment: {
         HANDLERS_TABLE: storage.handlers.read,
-        EXECUTIONS_TABLE: storage.log.write,
+        EXECUTIONS_TABLE: storage.log.record,
         DATA_KEY: storage.dataKey.open,
+        EVENTS_QUEUE: intake.send,
+        RETRIES_QUEUE: retries.send,
+        SCRIPTS: scripts.invoke,
+        SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,
         LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,

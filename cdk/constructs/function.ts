@@ -1,19 +1,27 @@
-import { fileURLToPath } from 'node:url';
 import { RemovalPolicy, Stack, type Duration } from 'aws-cdk-lib';
 import { PolicyStatement, Role, ServicePrincipal, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
-import { Architecture, LoggingFormat, Runtime } from 'aws-cdk-lib/aws-lambda';
-import { LogLevel, NodejsFunction, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
+import { LoggingFormat, RecursiveLoop } from 'aws-cdk-lib/aws-lambda';
+import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { z } from 'zod';
-
-const fromRoot = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+import { fromRoot, typescript } from './bundle.ts';
 
 /** Where the functions' metrics are: one place for each stack, because an account may hold several. */
 export const metricsNamespace = (scope: Construct): string => `Handoff/${Stack.of(scope).stackName}`;
 
 /** The variables that name a resource. They are worth nothing without a permission, so they take an `Access`. */
-type ResourceVariable = 'HANDLERS_TABLE' | 'EXECUTIONS_TABLE' | 'DATA_KEY' | 'EVENT_BUS';
+export type ResourceVariable =
+  | 'HANDLERS_TABLE'
+  | 'EXECUTIONS_TABLE'
+  | 'DATA_KEY'
+  | 'EVENT_BUS'
+  | 'EVENTS_QUEUE'
+  | 'RETRIES_QUEUE'
+  | 'EVENTS_DEAD_LETTERS_QUEUE'
+  | 'UNDELIVERED_EVENTS_QUEUE'
+  | 'RETRIES_DEAD_LETTERS_QUEUE'
+  | 'SCRIPTS';
 
 /**
  * The right to use one resource: the value of the variable that names it together with the permissions.
@@ -43,12 +51,34 @@ export type HandoffFunctionProps<Schema extends z.ZodObject> = {
   /** MB. */
   memoryMb: number;
   timeout: Duration;
+  /** Whether it sends to the queue that invokes it, or takes part in such a circle. @default false */
+  runsInCircles?: boolean;
   /** Days. */
   logRetentionDays: RetentionDays;
   /** The schema in the folder's env.ts. */
   env: Schema;
   environment: EnvironmentOf<Schema>;
 };
+
+/**
+ * For what is called time and again by the same chain of messages, on purpose: Lambda would take it for a loop that nobody
+ * wanted, and stop calling it after about 16 times. Our chains end by themselves: retries have a schedule, and an event
+ * that is sent again has got further. https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+ */
+export const circular = { recursiveLoop: RecursiveLoop.ALLOW };
+
+/** A log of a function's own, and a role that may write to it and do nothing else. */
+export function createLogAndRole(
+  scope: Construct,
+  retention: RetentionDays,
+): { logGroup: LogGroup; role: Role } {
+  // Diagnostics only: what happened to an event is in the execution log, which is retained.
+  const logGroup = new LogGroup(scope, 'Logs', { retention, removalPolicy: RemovalPolicy.DESTROY });
+  // Not the role that CDK would make: its managed policy may write to every log group of the account.
+  const role = new Role(scope, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+  logGroup.grantWrite(role);
+  return { logGroup, role };
+}
 
 /** One Lambda of ours, with a role that may write its own log and use what its environment names. */
 export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
@@ -57,14 +87,7 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
   constructor(scope: Construct, id: string, props: HandoffFunctionProps<Schema>) {
     super(scope, id);
 
-    // Diagnostics only: what happened to an event is in the execution log, which is retained.
-    const logGroup = new LogGroup(this, 'Logs', {
-      retention: props.logRetentionDays,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
-    // Not the role that CDK would make: its managed policy may write to every log group of the account.
-    const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
-    logGroup.grantWrite(role);
+    const { logGroup, role } = createLogAndRole(this, props.logRetentionDays);
 
     const environment: Record<string, string> = {
       POWERTOOLS_METRICS_NAMESPACE: metricsNamespace(this),
@@ -83,34 +106,16 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
     }
 
     this.lambda = new NodejsFunction(this, 'Function', {
+      ...typescript,
       entry: fromRoot(`functions/${props.folder}/lambda.ts`),
       description: props.description,
-      runtime: Runtime.NODEJS_24_X,
-      architecture: Architecture.ARM_64,
       memorySize: props.memoryMb,
       timeout: props.timeout,
+      ...(props.runsInCircles === true && circular),
       role,
       environment,
       logGroup,
       loggingFormat: LoggingFormat.JSON,
-      projectRoot: fromRoot(''),
-      depsLockFilePath: fromRoot('package-lock.json'),
-      bundling: {
-        format: OutputFormat.ESM,
-        logLevel: LogLevel.WARNING,
-        target: 'node24',
-        minify: true,
-        // No source maps: reading them takes tens of milliseconds of every cold start, whether or not anything
-        // fails. With the names kept, a stack trace still says which of our functions it went through.
-        keepNames: true,
-        sourceMap: false,
-        // Every SDK client is bundled: the runtime's own copy is older, slower to load, and changes under us.
-        externalModules: [],
-        mainFields: ['module', 'main'],
-        // Some dependencies are CommonJS and call require() for Node's modules, which an ES module does not have.
-        banner:
-          "import{createRequire as handoffCreateRequire}from'node:module';const require=handoffCreateRequire(import.meta.url);",
-      },
     });
   }
 }

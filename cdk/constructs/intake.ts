@@ -1,20 +1,12 @@
 import { Duration } from 'aws-cdk-lib';
 import { EventBus, Match, Rule } from 'aws-cdk-lib/aws-events';
 import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
-import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { eventsQueue } from '../../shared/aws/queues.ts';
 import type { Config } from '../config.ts';
 import type { Access } from './function.ts';
-
-const queueDefaults = {
-  encryption: QueueEncryption.SQS_MANAGED,
-  enforceSSL: true,
-  // The most that SQS keeps.
-  retentionPeriod: Duration.days(14),
-  // An event may have 1 MB; the default of a queue has been less.
-  maxMessageSizeBytes: 1_048_576,
-};
+import { drain, queueDefaults, sendTo } from './queue.ts';
 
 /** The way in: a bus, a rule that takes everything on it, and the queue that the dispatcher reads. */
 export class Intake extends Construct {
@@ -26,6 +18,10 @@ export class Intake extends Construct {
   readonly undelivered: Queue;
   /** The right to put events on the bus. */
   readonly publish: Access<'EVENT_BUS'>;
+  /** The right to send an event past the bus, again or for the first time. */
+  readonly send: Access<'EVENTS_QUEUE'>;
+  readonly drainDeadLetters: Access<'EVENTS_DEAD_LETTERS_QUEUE'>;
+  readonly drainUndelivered: Access<'UNDELIVERED_EVENTS_QUEUE'>;
 
   constructor(scope: Construct, id: string, config: Config) {
     super(scope, id);
@@ -56,5 +52,8 @@ export class Intake extends Construct {
       value: this.bus.eventBusName,
       permissions: [{ actions: ['events:PutEvents'], resources: [this.bus.eventBusArn] }],
     };
+    this.send = sendTo('EVENTS_QUEUE', this.eventsQueue);
+    this.drainDeadLetters = drain('EVENTS_DEAD_LETTERS_QUEUE', this.deadLetters);
+    this.drainUndelivered = drain('UNDELIVERED_EVENTS_QUEUE', this.undelivered);
   }
 }

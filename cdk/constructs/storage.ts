@@ -12,8 +12,12 @@ const text = (name: string) => ({ name, type: AttributeType.STRING });
 export class Storage extends Construct {
   /** The handlers and the sealed data key, which share a table. */
   readonly handlers: Record<'read' | 'readWrite', Access<'HANDLERS_TABLE'>>;
-  /** The execution log. A writer reads too, by key: what it has written before it does not write again. */
-  readonly log: Record<'read' | 'write', Access<'EXECUTIONS_TABLE'>>;
+  /**
+   * The execution log. `record`: first attempts, and which of them are recorded already. `resume`: the later attempts of
+   * one execution at a time. `sweep`: find what is due, send its wake-up call, keep dead letters. `manage`: all that
+   * people ask for.
+   */
+  readonly log: Record<'record' | 'resume' | 'sweep' | 'manage', Access<'EXECUTIONS_TABLE'>>;
   /** The data key of the handlers' secrets. Who creates it also stores it, with `handlers.readWrite`. */
   readonly dataKey: Record<'open' | 'openOrCreate', Access<'DATA_KEY'>>;
   readonly handlersTableName: string;
@@ -70,6 +74,16 @@ export class Storage extends Construct {
       value: executions.tableName,
       permissions: [{ actions, resources: [executions.tableArn] }],
     });
+    const withAttention = (access: Access<'EXECUTIONS_TABLE'>): Access<'EXECUTIONS_TABLE'> => ({
+      ...access,
+      permissions: [
+        ...access.permissions,
+        {
+          actions: ['dynamodb:Query'],
+          resources: [`${executions.tableArn}/index/${executionsTable.attention.indexName}`],
+        },
+      ],
+    });
     const dataKeyTo = (...actions: string[]): Access<'DATA_KEY'> => ({
       variable: 'DATA_KEY',
       value: dataKey.keyArn,
@@ -96,12 +110,23 @@ export class Storage extends Construct {
       ),
     };
     this.log = {
-      read: executionsTo('dynamodb:GetItem', 'dynamodb:Query'),
-      write: executionsTo(
+      record: executionsTo(
         'dynamodb:BatchGetItem',
         'dynamodb:BatchWriteItem',
         'dynamodb:PutItem',
         'dynamodb:UpdateItem',
+      ),
+      resume: executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'),
+      sweep: withAttention(executionsTo('dynamodb:PutItem', 'dynamodb:UpdateItem')),
+      manage: withAttention(
+        executionsTo(
+          'dynamodb:BatchGetItem',
+          'dynamodb:DeleteItem',
+          'dynamodb:GetItem',
+          'dynamodb:PutItem',
+          'dynamodb:Query',
+          'dynamodb:UpdateItem',
+        ),
       ),
     };
     this.dataKey = {

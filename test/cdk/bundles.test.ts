@@ -5,48 +5,63 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findScripts } from '../../shared/scripts/find-scripts.ts';
 
 const run = promisify(execFile);
 
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const scripts = findScripts(join(root, 'functions/scripts'));
+
+const ours = [
+  'ApiManageFunction',
+  'DispatcherDispatchFunction',
+  'RetriesRetryFunction',
+  'RetriesSweepFunction',
+];
+const idOf = (script: string) => `Scripts${script.replaceAll('-', '')}Function`;
+
 describe('the bundles', () => {
   let folder: string;
+  // The folder of the code by the id of the function, without the hash at its end.
   let bundles: Record<string, string>;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'handoff-bundles-'));
     // As the cdk command does it, and without anything of AWS in the environment.
     await run(process.execPath, ['cdk/app.ts'], {
-      cwd: fileURLToPath(new URL('../..', import.meta.url)),
+      cwd: root,
       env: { PATH: process.env['PATH'], CDK_OUTDIR: folder },
     });
     const template = JSON.parse(await readFile(join(folder, 'Handoff.template.json'), 'utf8')) as Template;
     bundles = Object.fromEntries(
       Object.entries(template.Resources)
         .filter(([, { Type }]) => Type === 'AWS::Lambda::Function')
-        .map(([id, { Properties }]) => {
-          const asset = `asset.${Properties.Code.S3Key.replace('.zip', '')}`;
-          return [id, join(folder, asset, 'index.mjs')];
-        }),
+        .map(([id, { Properties }]) => [
+          id.slice(0, -8),
+          join(folder, `asset.${Properties.Code.S3Key.replace('.zip', '')}`),
+        ]),
     );
-  }, 60_000);
+  }, 120_000);
 
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it('are two files of code, and nothing beside them', async () => {
-    const paths = Object.values(bundles);
-    expect(Object.keys(bundles).map((id) => id.slice(0, -8))).toEqual([
-      'DispatcherDispatchFunction',
-      'ApiManageFunction',
-    ]);
-    for (const path of paths) expect(await readdir(join(path, '..'))).toEqual(['index.mjs']);
+  it('are those of our functions and of the scripts, and nothing beside them', () => {
+    expect(Object.keys(bundles).toSorted()).toEqual(
+      [...ours, ...scripts.map(({ name }) => idOf(name))].toSorted(),
+    );
   });
 
-  it.each(['Dispatcher', 'Api'])(
-    'load in Node without a setting, a word or anything left running: %s',
-    async (name) => {
-      const path = Object.entries(bundles).find(([id]) => id.startsWith(name))?.[1] ?? '';
+  it.each([
+    ...ours,
+    ...scripts.filter(({ language }) => language === 'typescript').map(({ name }) => idOf(name)),
+  ])(
+    'are one file, which loads in Node without a setting, a word or anything left running: %s',
+    async (id) => {
+      const bundle = bundles[id] ?? '';
+      expect(await readdir(bundle)).toEqual(['index.mjs']);
+      const path = join(bundle, 'index.mjs');
       const { size } = await stat(path);
-      process.stdout.write(`${name} bundle: ${Math.round(size / 1000)} kB\n`);
+      process.stdout.write(`${id}: ${Math.round(size / 1000)} kB\n`);
       // Lambda parses all of it at each cold start.
       expect(size).toBeLessThan(3_000_000);
 
@@ -60,6 +75,12 @@ describe('the bundles', () => {
       expect({ stdout, stderr }).toEqual({ stdout: 'function', stderr: '' });
     },
   );
+
+  it('have in Python the file that Lambda asks for', async () => {
+    for (const { name } of scripts.filter(({ language }) => language === 'python')) {
+      expect(await readdir(bundles[idOf(name)] ?? '')).toContain('lambda_function.py');
+    }
+  });
 });
 
 type Template = {

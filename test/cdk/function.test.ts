@@ -15,26 +15,36 @@ const handlers: Access<'HANDLERS_TABLE'> = {
 const executions: Access<'EXECUTIONS_TABLE'> = { variable: 'EXECUTIONS_TABLE', value: 'e', permissions: [] };
 const dataKey: Access<'DATA_KEY'> = { variable: 'DATA_KEY', value: 'k', permissions: [] };
 const bus: Access<'EVENT_BUS'> = { variable: 'EVENT_BUS', value: 'b', permissions: [] };
-const storage = { HANDLERS_TABLE: handlers, EXECUTIONS_TABLE: executions, DATA_KEY: dataKey };
+const events: Access<'EVENTS_QUEUE'> = { variable: 'EVENTS_QUEUE', value: 'q', permissions: [] };
+const retries: Access<'RETRIES_QUEUE'> = { variable: 'RETRIES_QUEUE', value: 'r', permissions: [] };
+const required = {
+  HANDLERS_TABLE: handlers,
+  EXECUTIONS_TABLE: executions,
+  DATA_KEY: dataKey,
+  EVENTS_QUEUE: events,
+  RETRIES_QUEUE: retries,
+};
 
 // Checked by tsc: each line below fails to compile as soon as the error that it expects goes away.
 export const environments: Record<
   string,
   EnvironmentOf<typeof ApiEnv> | EnvironmentOf<typeof DispatcherEnv>
 > = {
-  complete: { ...storage, EVENT_BUS: bus } satisfies EnvironmentOf<typeof ApiEnv>,
+  complete: { ...required, EVENT_BUS: bus } satisfies EnvironmentOf<typeof ApiEnv>,
   // Whatever has a default may stay away.
-  withoutDefaults: storage satisfies EnvironmentOf<typeof DispatcherEnv>,
+  withoutDefaults: required satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error a variable is missing
-  missing: storage satisfies EnvironmentOf<typeof ApiEnv>,
+  missing: required satisfies EnvironmentOf<typeof ApiEnv>,
   // @ts-expect-error a variable is unknown
-  unknown: { ...storage, LOG_SHARD: 2 } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  unknown: { ...required, LOG_SHARD: 2 } satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error a table without the right to use it
-  bare: { ...storage, HANDLERS_TABLE: 'handlers' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  bare: { ...required, HANDLERS_TABLE: 'handlers' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  // @ts-expect-error the names of scripts without the right to run them
+  unusable: { ...required, SCRIPTS: 'crm-sync' } satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error one table in the place of the other
-  swapped: { ...storage, HANDLERS_TABLE: executions } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  swapped: { ...required, HANDLERS_TABLE: executions } satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error a variable that Lambda sets
-  reserved: { ...storage, AWS_LAMBDA_RUNTIME_API: 'x' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  reserved: { ...required, AWS_LAMBDA_RUNTIME_API: 'x' } satisfies EnvironmentOf<typeof DispatcherEnv>,
 };
 
 describe('HandoffFunction', () => {
@@ -48,7 +58,7 @@ describe('HandoffFunction', () => {
       timeout: Duration.seconds(3),
       logRetentionDays: RetentionDays.ONE_DAY,
       env: DispatcherEnv,
-      environment: { ...storage, LOG_SHARDS: 2, ALLOW_HTTP: true },
+      environment: { ...required, LOG_SHARDS: 2, ALLOW_HTTP: true },
     });
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::Lambda::Function', {

@@ -1,31 +1,24 @@
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
 import { executionsTable, handlersTable } from '../../shared/aws/tables.ts';
-import { resourceOf, resourcesOf, synthesize, type Resource } from './synthesize.ts';
+import {
+  permissionsOf,
+  resourceOf,
+  resourcesOf,
+  statementsOf,
+  synthesize,
+  type Resource,
+} from './synthesize.ts';
 
 const template = synthesize();
 const queues = resourcesOf(template, 'AWS::SQS::Queue');
 const arnOf = (logicalId: string) => ({ 'Fn::GetAtt': [logicalId, 'Arn'] });
 
-type Statement = { Action: string | string[]; Resource: unknown; Effect: string; Condition?: unknown };
-const statementsOf = (resource: Resource) =>
-  (resource.Properties['PolicyDocument'] as { Statement: Statement[] }).Statement;
 const idOf = (type: string, prefix: string) => {
   const id = Object.keys(resourcesOf(template, type)).find((candidate) => candidate.startsWith(prefix));
   if (id === undefined) throw new Error(`no ${type} begins with ${prefix}`);
   return id;
 };
-
-/** What a role may do: action lists by the logical id of the one resource that each statement names. */
-function permissionsOf(policyPrefix: string): Record<string, unknown> {
-  const statements = statementsOf(resourceOf(template, 'AWS::IAM::Policy', policyPrefix));
-  return Object.fromEntries(
-    statements.map(({ Action, Resource: on }) => [
-      (on as { 'Fn::GetAtt': [string, string] })['Fn::GetAtt'][0].slice(0, -8),
-      [Action].flat(),
-    ]),
-  );
-}
 
 const keys = (partitionKey: string, sortKey: string) => [
   { AttributeName: partitionKey, KeyType: 'HASH' },
@@ -35,7 +28,7 @@ const recovery = (table: Resource) =>
   (table.Properties['PointInTimeRecoverySpecification'] as { PointInTimeRecoveryEnabled: boolean })
     .PointInTimeRecoveryEnabled;
 const mapping = (settings?: Record<string, unknown>) =>
-  Object.values(resourcesOf(synthesize(settings), 'AWS::Lambda::EventSourceMapping'))[0]?.Properties;
+  resourceOf(synthesize(settings), 'AWS::Lambda::EventSourceMapping', 'Dispatcher').Properties;
 
 describe('the template', () => {
   it('is the one that was reviewed', () => {
@@ -61,6 +54,8 @@ describe('the template', () => {
       'IntakeEventsDeadLetters175E72B3',
       'IntakeEventsQueue8448F507',
       'IntakeUndeliveredEventsF23A4F15',
+      'RetriesDeadLettersD73FC46D',
+      'RetriesQueueB70A8B12',
       'StorageDataKeyE15BA43B',
       'StorageExecutions50E2CF2D',
       'StorageHandlers0AAE9F28',
@@ -76,6 +71,9 @@ describe('the template', () => {
       'EventsQueueUrl',
       'ExecutionsTableName',
       'HandlersTableName',
+      'RetriesDeadLettersUrl',
+      'RetriesQueueUrl',
+      'UndeliveredEventsUrl',
     ]);
   });
 });
@@ -141,7 +139,10 @@ describe('storage', () => {
 describe('intake', () => {
   it('takes every event on the bus, and keeps what it cannot put into the queue', () => {
     template.hasResourceProperties('AWS::Events::EventBus', { Name: 'handoff' });
-    template.resourceCountIs('AWS::Events::Rule', 1);
+    const onBus = Object.values(resourcesOf(template, 'AWS::Events::Rule')).filter(
+      ({ Properties }) => 'EventBusName' in Properties,
+    );
+    expect(onBus).toHaveLength(1);
     template.hasResourceProperties('AWS::Events::Rule', {
       EventPattern: { source: [{ prefix: '' }] },
       State: 'ENABLED',
@@ -200,6 +201,7 @@ describe('intake', () => {
     expect(without.map(([id]) => id.slice(0, -8))).toEqual([
       'IntakeEventsDeadLetters',
       'IntakeUndeliveredEvents',
+      'RetriesDeadLetters',
     ]);
   });
 });
@@ -215,13 +217,31 @@ describe('functions', () => {
     });
   });
 
-  it('has nothing but the two of them: no function that CDK added', () => {
-    expect(Object.keys(functions)).toHaveLength(2);
+  it('has nothing but the four of them: no function that CDK added', () => {
+    expect(Object.keys(functions).map((id) => id.slice(0, -8))).toEqual([
+      'RetriesRetryFunction',
+      'RetriesSweepFunction',
+      'DispatcherDispatchFunction',
+      'ApiManageFunction',
+    ]);
+  });
+
+  it('lets those send to the queue that invokes them which do so on purpose, and no other', () => {
+    const loops = Object.entries(functions).map(([id, { Properties }]) => [
+      id.slice(0, -8),
+      Properties['RecursiveLoop'],
+    ]);
+    expect(Object.fromEntries(loops)).toEqual({
+      DispatcherDispatchFunction: 'Allow',
+      RetriesRetryFunction: 'Allow',
+      RetriesSweepFunction: undefined,
+      ApiManageFunction: undefined,
+    });
   });
 
   it('keeps logs as long as the setting says, and drops them with the stack', () => {
     const groups = resourcesOf(synthesize({ logRetentionDays: '7' }), 'AWS::Logs::LogGroup');
-    expect(Object.keys(groups)).toHaveLength(3);
+    expect(Object.keys(groups)).toHaveLength(5);
     for (const group of Object.values(groups)) {
       expect(group).toMatchObject({ DeletionPolicy: 'Delete', Properties: { RetentionInDays: 7 } });
     }
@@ -236,14 +256,25 @@ describe('functions', () => {
       allowCidrs: '10.0.0.0/8, fd00::/8',
       dispatcherMemoryMb: 1024,
     });
-    const shared = { LOG_SHARDS: '4', ALLOW_HTTP: 'true', ALLOW_CIDRS: '10.0.0.0/8,fd00::/8' };
+    const targets = { ALLOW_HTTP: 'true', ALLOW_CIDRS: '10.0.0.0/8,fd00::/8' };
+    const held = { HELD_RETENTION_DAYS: '20' };
+    const kept = { RETENTION_DAYS: '10', ...held };
     expect(resourceOf(configured, 'AWS::Lambda::Function', 'Dispatcher').Properties).toMatchObject({
       MemorySize: 1024,
-      Environment: { Variables: { ...shared, RETENTION_DAYS: '10', HELD_RETENTION_DAYS: '20' } },
+      Environment: { Variables: { ...targets, ...kept, LOG_SHARDS: '4' } },
+    });
+    expect(resourceOf(configured, 'AWS::Lambda::Function', 'RetriesRetry').Properties).toMatchObject({
+      MemorySize: 1024,
+      Environment: { Variables: { ...targets, ...kept } },
+    });
+    expect(resourceOf(configured, 'AWS::Lambda::Function', 'RetriesSweep').Properties).toMatchObject({
+      Environment: { Variables: held },
     });
     expect(resourceOf(configured, 'AWS::Lambda::Function', 'Api').Properties).toMatchObject({
       Timeout: 29,
-      Environment: { Variables: { ...shared, EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } } },
+      Environment: {
+        Variables: { ...targets, ...held, LOG_SHARDS: '4', EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } },
+      },
     });
   });
 });
@@ -273,9 +304,20 @@ describe('the dispatcher’s queue', () => {
 describe('permissions', () => {
   const policies = resourcesOf(template, 'AWS::IAM::Policy');
 
+  const ownQueue = [
+    'sqs:ChangeMessageVisibility',
+    'sqs:DeleteMessage',
+    'sqs:GetQueueAttributes',
+    'sqs:GetQueueUrl',
+    'sqs:ReceiveMessage',
+    'sqs:SendMessage',
+  ];
+  const ownLog = ['logs:CreateLogStream', 'logs:PutLogEvents'];
+  const drained = ['sqs:DeleteMessage', 'sqs:ReceiveMessage'];
+
   it('gives the dispatcher this and no more', () => {
-    expect(permissionsOf('Dispatcher')).toEqual({
-      DispatcherDispatchLogs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+    expect(permissionsOf(template, 'Dispatcher')).toEqual({
+      DispatcherDispatchLogs: ownLog,
       StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query'],
       StorageExecutions: [
         'dynamodb:BatchGetItem',
@@ -284,19 +326,36 @@ describe('permissions', () => {
         'dynamodb:UpdateItem',
       ],
       StorageDataKey: ['kms:Decrypt'],
-      IntakeEventsQueue: [
-        'sqs:ChangeMessageVisibility',
-        'sqs:DeleteMessage',
-        'sqs:GetQueueAttributes',
-        'sqs:GetQueueUrl',
-        'sqs:ReceiveMessage',
-      ],
+      IntakeEventsQueue: ownQueue,
+      RetriesQueue: ['sqs:SendMessage'],
+    });
+  });
+
+  it('gives the retrier this and no more', () => {
+    expect(permissionsOf(template, 'RetriesRetry')).toEqual({
+      RetriesRetryLogs: ownLog,
+      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query'],
+      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      StorageDataKey: ['kms:Decrypt'],
+      RetriesQueue: ownQueue,
+    });
+  });
+
+  it('gives the sweeper this and no more', () => {
+    expect(permissionsOf(template, 'RetriesSweep')).toEqual({
+      RetriesSweepLogs: ownLog,
+      StorageExecutions: ['dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      'StorageExecutions/index/attention': ['dynamodb:Query'],
+      RetriesQueue: ['sqs:SendMessage'],
+      IntakeEventsDeadLetters: drained,
+      IntakeUndeliveredEvents: drained,
+      RetriesDeadLetters: drained,
     });
   });
 
   it('gives the API this and no more', () => {
-    expect(permissionsOf('Api')).toEqual({
-      ApiManageLogs: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+    expect(permissionsOf(template, 'Api')).toEqual({
+      ApiManageLogs: ownLog,
       StorageHandlers: [
         'dynamodb:DeleteItem',
         'dynamodb:GetItem',
@@ -304,9 +363,19 @@ describe('permissions', () => {
         'dynamodb:Query',
         'dynamodb:UpdateItem',
       ],
-      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:Query'],
+      StorageExecutions: [
+        'dynamodb:BatchGetItem',
+        'dynamodb:DeleteItem',
+        'dynamodb:GetItem',
+        'dynamodb:PutItem',
+        'dynamodb:Query',
+        'dynamodb:UpdateItem',
+      ],
+      'StorageExecutions/index/attention': ['dynamodb:Query'],
       StorageDataKey: ['kms:Decrypt', 'kms:GenerateDataKey'],
       IntakeBus: ['events:PutEvents'],
+      IntakeEventsQueue: ['sqs:SendMessage'],
+      RetriesQueue: ['sqs:SendMessage'],
     });
   });
 
@@ -314,7 +383,7 @@ describe('permissions', () => {
     const onKey = Object.values(policies)
       .flatMap(statementsOf)
       .filter(({ Action }) => [Action].flat().some((action) => action.startsWith('kms:')));
-    expect(onKey).toHaveLength(2);
+    expect(onKey).toHaveLength(3);
     for (const { Condition } of onKey) {
       expect(Condition).toEqual({ StringEquals: { 'kms:EncryptionContext:purpose': 'handoff-data-key' } });
     }
@@ -329,7 +398,7 @@ describe('permissions', () => {
 
   it('takes no managed policy: those may write to every log group', () => {
     const roles = Object.values(resourcesOf(template, 'AWS::IAM::Role'));
-    expect(roles).toHaveLength(2);
+    expect(roles).toHaveLength(4);
     for (const { Properties } of roles) expect(Properties).not.toHaveProperty('ManagedPolicyArns');
   });
 });
@@ -343,7 +412,9 @@ describe('the API', () => {
   });
 
   it('can be called by API Gateway alone, and only for this API', () => {
-    const permissions = Object.values(resourcesOf(template, 'AWS::Lambda::Permission'));
+    const permissions = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).filter(
+      ({ Properties }) => JSON.stringify(Properties['FunctionName']).includes('ApiManage'),
+    );
     expect(permissions).toHaveLength(1);
     expect(permissions[0]?.Properties['Principal']).toBe('apigateway.amazonaws.com');
     expect(JSON.stringify(permissions[0]?.Properties['SourceArn'])).toContain(
@@ -364,46 +435,101 @@ describe('the API', () => {
 describe('monitoring', () => {
   const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm');
 
-  it('watches every queue where events come to rest, from the first message on', () => {
+  const functionNamed = (prefix: string) => [
+    { Name: 'FunctionName', Value: { Ref: idOf('AWS::Lambda::Function', prefix) } },
+  ];
+
+  it('watches that the sweeper empties every queue where messages come to rest', () => {
     const watched = Object.values(alarms)
       .filter(({ Properties }) => Properties['MetricName'] === 'ApproximateNumberOfMessagesVisible')
       .map(({ Properties }) => {
-        expect(Properties).toMatchObject({ Threshold: 0, ComparisonOperator: 'GreaterThanThreshold' });
+        // A message that comes and is taken within the five minutes leaves a minimum of 0.
+        expect(Properties).toMatchObject({
+          Statistic: 'Minimum',
+          Period: 300,
+          Threshold: 0,
+          ComparisonOperator: 'GreaterThanThreshold',
+        });
         return JSON.stringify(Properties['Dimensions']);
       });
-    const readByNobody = Object.keys(queues).filter((id) => !id.startsWith('IntakeEventsQueue'));
-    expect(watched).toHaveLength(readByNobody.length);
-    for (const id of readByNobody) expect(watched.join('\n')).toContain(id);
+    const invokesNobody = Object.entries(queues)
+      .filter(([, { Properties }]) => !('RedrivePolicy' in Properties))
+      .map(([id]) => id);
+    expect(watched).toHaveLength(invokesNobody.length);
+    for (const id of invokesNobody) expect(watched.join('\n')).toContain(id);
   });
 
-  it('watches the dispatcher and the time that events wait', () => {
+  it.each(['DispatcherDispatch', 'RetriesRetry'])('watches the errors of %s', (prefix) => {
     template.hasResourceProperties('AWS::CloudWatch::Alarm', {
       MetricName: 'Errors',
-      Dimensions: [{ Name: 'FunctionName', Value: { Ref: idOf('AWS::Lambda::Function', 'Dispatcher') } }],
-    });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      MetricName: 'ApproximateAgeOfOldestMessage',
-      Threshold: 900,
-      Dimensions: [
-        { Name: 'QueueName', Value: { 'Fn::GetAtt': ['IntakeEventsQueue8448F507', 'QueueName'] } },
-      ],
+      Dimensions: functionNamed(prefix),
+      Period: 300,
+      EvaluationPeriods: 2,
     });
   });
 
-  it('watches the metric of unreadable events where the dispatcher puts it', () => {
-    const dispatcher = resourcesOf(template, 'AWS::Lambda::Function')[
-      idOf('AWS::Lambda::Function', 'Dispatcher')
-    ];
-    const environment = dispatcher?.Properties['Environment'] as
-      | { Variables: Record<string, string> }
-      | undefined;
-    const namespace = environment?.Variables['POWERTOOLS_METRICS_NAMESPACE'];
+  it('tells of a sweeper that failed in two runs in a row', () => {
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Errors',
+      Dimensions: functionNamed('RetriesSweep'),
+      Period: 60,
+      EvaluationPeriods: 2,
+      Threshold: 0,
+    });
+  });
+
+  it('tells of a sweeper that nobody starts, for which there is no data', () => {
+    const alarmTopicArn = 'arn:aws:sns:eu-central-1:123456789012:on-call';
+    synthesize({ alarmTopicArn }).hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Invocations',
+      Dimensions: functionNamed('RetriesSweep'),
+      Threshold: 1,
+      ComparisonOperator: 'LessThanThreshold',
+      TreatMissingData: 'missing',
+      AlarmActions: [alarmTopicArn],
+      InsufficientDataActions: [alarmTopicArn],
+    });
+  });
+
+  it.each([
+    ['events', 'IntakeEventsQueue8448F507', 900],
+    // 15 minutes of it a wake-up call waits on purpose.
+    ['wake-up calls', 'RetriesQueueB70A8B12', 1800],
+  ])('watches the time that %s wait', (_what, queue, seconds) => {
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'ApproximateAgeOfOldestMessage',
+      Statistic: 'Maximum',
+      Threshold: seconds,
+      Dimensions: [{ Name: 'QueueName', Value: { 'Fn::GetAtt': [queue, 'QueueName'] } }],
+    });
+  });
+
+  it.each([
+    ['dispatcher', 'deadLetters', 'Dispatcher'],
+    ['sweeper', 'deadLetters', 'RetriesSweep'],
+    ['sweeper', 'deadWakeUps', 'RetriesSweep'],
+  ])('watches the metric of the %s, %s, where it puts it', (service, metricName, prefix) => {
+    const environment = resourceOf(template, 'AWS::Lambda::Function', prefix).Properties['Environment'] as {
+      Variables: Record<string, string>;
+    };
+    const namespace = environment.Variables['POWERTOOLS_METRICS_NAMESPACE'];
     expect(namespace).toMatch(/^Handoff\//u);
     template.hasResourceProperties('AWS::CloudWatch::Alarm', {
       Namespace: namespace,
-      MetricName: 'deadLetters',
-      Dimensions: [{ Name: 'service', Value: 'dispatcher' }],
+      MetricName: metricName,
+      Dimensions: [{ Name: 'service', Value: service }],
+      Statistic: 'Sum',
+      Threshold: 0,
     });
+  });
+
+  it('names only outputs that are there', () => {
+    const outputs = Object.keys(template.findOutputs('*'));
+    const named = Object.values(alarms).flatMap(({ Properties }) => [
+      ...(Properties['AlarmDescription'] as string).matchAll(/output (\w+)/gu),
+    ]);
+    expect(named.length).toBeGreaterThan(0);
+    for (const [, name] of named) expect(outputs).toContain(name);
   });
 
   it.each(Object.keys(alarms))('says in %s what to do, and stays quiet while nothing happens', (id) => {
@@ -411,7 +537,7 @@ describe('monitoring', () => {
     expect((text as string).length).toBeGreaterThan(150);
     // CloudWatch takes at most 1,024 characters.
     expect((text as string).length).toBeLessThanOrEqual(1024);
-    expect(missing).toBe('notBreaching');
+    expect(missing).toBe(id.startsWith('MonitoringSweeperStopped') ? 'missing' : 'notBreaching');
     expect(alarms[id]?.Properties).not.toHaveProperty('AlarmActions');
   });
 

@@ -6,13 +6,26 @@ import { HandoffStack } from '../../cdk/stack.ts';
 
 export type Resource = { Type: string; Properties: Record<string, unknown>; [attribute: string]: unknown };
 
+/** What a policy document holds. */
+export type Statement = {
+  Action: string | string[];
+  Resource: unknown;
+  Effect: string;
+  Condition?: unknown;
+};
+
 /**
  * The stack as `cdk synth` makes it with these settings, without bundling the functions: that takes seconds,
  * and bundles.test.ts does it once.
+ *
+ * @param scriptsFolder there is no such folder, and so no script, unless a test brings one
  */
-export function synthesize(settings: Record<string, unknown> = {}): Template {
+export function synthesize(
+  settings: Record<string, unknown> = {},
+  scriptsFolder = '/there/are/no/scripts',
+): Template {
   const app = new App({ postCliContext: { ...flags, 'aws:cdk:bundling-stacks': [] } });
-  return Template.fromStack(new HandoffStack(app, 'Handoff', parseConfig(settings)));
+  return Template.fromStack(new HandoffStack(app, 'Handoff', parseConfig(settings), { scriptsFolder }));
 }
 
 /** Every resource of a type, by logical id. */
@@ -26,4 +39,32 @@ export function resourceOf(template: Template, type: string, idPrefix: string): 
     throw new Error(`${found.length} resources ${type} begin with ${idPrefix}`);
   }
   return found[0][1];
+}
+
+/** The statements of a policy, or of the policy of a queue. */
+export const statementsOf = (resource: Resource): Statement[] =>
+  (resource.Properties['PolicyDocument'] as { Statement: Statement[] }).Statement;
+
+/** What the role of a function may do: its actions by the resource, as the stack calls it. */
+export function permissionsOf(template: Template, policyPrefix: string): Record<string, string[]> {
+  const permissions = new Map<string, string[]>();
+  for (const { Action, Resource: on } of statementsOf(
+    resourceOf(template, 'AWS::IAM::Policy', policyPrefix),
+  )) {
+    for (const resource of [on].flat()) {
+      const name = nameOf(resource);
+      permissions.set(name, [...(permissions.get(name) ?? []), ...[Action].flat()].toSorted());
+    }
+  }
+  return Object.fromEntries(permissions);
+}
+
+// `{ 'Fn::GetAtt': [<logical id>, 'Arn'] }`, or such an ARN joined with more: an index of a table.
+function nameOf(resource: unknown): string {
+  const { 'Fn::GetAtt': attribute, 'Fn::Join': [, parts] = ['', []] } = resource as {
+    'Fn::GetAtt'?: [string, string];
+    'Fn::Join'?: [string, unknown[]];
+  };
+  if (attribute !== undefined) return attribute[0].slice(0, -8);
+  return parts.map((part) => (typeof part === 'string' ? part : nameOf(part))).join('');
 }
