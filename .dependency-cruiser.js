@@ -5,7 +5,7 @@
  * @type {import('dependency-cruiser').IConfiguration}
  */
 const pureCore =
-  '^shared/(events/(envelope|format)|handlers/handler|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
+  '^shared/(aws/queues|events/(envelope|format)|handlers/handler|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
 
 export default {
   forbidden: [
@@ -55,11 +55,12 @@ export default {
       name: 'cdk-imports-env-and-shapes',
       severity: 'error',
       comment:
-        'The stack knows of the functions what they read from their environment, and the shape of the tables and queues.',
+        'The stack knows of the functions what they read from their environment, the shape of the tables and queues, and which scripts there are.',
       from: { path: '^cdk/' },
       to: {
         path: '^(functions|shared|local|test|bench)/',
-        pathNot: '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues))[.]ts$',
+        pathNot:
+          '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues)|shared/scripts/find-scripts)[.]ts$',
       },
     },
     {

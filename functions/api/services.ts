@@ -1,7 +1,10 @@
-import { createDynamo, createEventBridge, createKms } from '../../shared/aws/clients.ts';
+import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
+import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createReopener } from '../../shared/executions/reopen.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
+import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { createDeployedScripts } from '../../shared/scripts/deployed.ts';
@@ -15,6 +18,9 @@ export function buildServices(env: ApiEnv) {
   const now = () => new Date();
   const dynamo = createDynamo();
   const targets = openTargets(env, now);
+  const sqs = createSqs();
+  const table = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
+  const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   return {
     now,
     handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE }),
@@ -24,11 +30,13 @@ export function buildServices(env: ApiEnv) {
       tableName: env.HANDLERS_TABLE,
       mayCreate: true,
     }),
-    executions: createExecutionSearch({
-      dynamo,
-      tableName: env.EXECUTIONS_TABLE,
-      shards: env.LOG_SHARDS,
-      now,
+    executions: createExecutionSearch({ ...table, shards: env.LOG_SHARDS }),
+    reopener: createReopener({
+      ...table,
+      hours: createHourlyCounts({ ...table, retention }),
+      wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
+      retention,
+      scale: env.RETRY_SCALE,
     }),
     scripts: createDeployedScripts({
       lambda: targets.lambda,

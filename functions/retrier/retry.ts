@@ -163,6 +163,6 @@ async function endExecution(
   const claim = await claims.claim(execution, settleMarginMs);
   if (claim === null) return { kind: 'stale' };
   const record = endWaiting(execution.record, reason);
-  const { lost, unwoken } = await claims.settle(record, claim);
+  const { lost, unwoken } = await claims.settle(execution, record, claim);
   return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, unwoken };
 }

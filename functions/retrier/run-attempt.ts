@@ -44,7 +44,7 @@ export async function runAttempt(
     parsed.event,
     ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
   );
-  const { lost, unwoken } = await claims.settle(settled, claim);
+  const { lost, unwoken } = await claims.settle(execution, settled, claim);
   return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, unwoken };
 }
 

@@ -1,7 +1,7 @@
 import { errors, type Agent, type Dispatcher } from 'undici';
 import { AddressRefusedError } from './address-guard.ts';
 import { connectSignal } from './agent.ts';
-import { isRetryableStatus, maxResponseBytes, unanswered, type Outcome } from './outcome.ts';
+import { isRetryableStatus, maxResponseBytes, unanswered, type CallOutcome } from './outcome.ts';
 
 /** One request, as it goes over the wire. */
 export type HttpRequest = {
@@ -22,7 +22,7 @@ export type HttpRequest = {
  * Whatever the target or the network does is an `Outcome`. Rejects only when the agent has been closed, which
  * says nothing about the target, and on a URL that is none.
  */
-export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome> {
+export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOutcome> {
   const url = new URL(request.url);
   const deadline = new AbortController();
   return new Promise((resolve, reject) => {
@@ -32,7 +32,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome
     const chunks: Buffer[] = [];
     let bytes = 0;
 
-    const settle = (outcome: Outcome) => {
+    const settle = (outcome: CallOutcome) => {
       settled = true;
       clearTimeout(timer);
       resolve(outcome);
@@ -111,7 +111,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<Outcome
   });
 }
 
-function outcomeOfStatus(statusCode: number, response: string | null): Outcome {
+function outcomeOfStatus(statusCode: number, response: string | null): CallOutcome {
   if (statusCode >= 200 && statusCode < 300) return { kind: 'succeeded', statusCode, response };
   const redirect = statusCode >= 300 && statusCode < 400;
   return {
@@ -136,7 +136,7 @@ function responseText(body: Buffer, extent: 'whole' | 'cut'): string | null {
   return text.slice(0, read);
 }
 
-function outcomeOfError(error: Error, url: URL): Outcome {
+function outcomeOfError(error: Error, url: URL): CallOutcome {
   if (error instanceof AddressRefusedError)
     return unanswered(`refused address: ${error.message}`, { retryable: false });
   // A header that undici does not send; the API does not let one through, but what is stored may be older.

@@ -26,6 +26,9 @@ export type Outcome =
   /** No call was made, so no attempt is used up: AWS had no room for the script. */
   | { kind: 'put-off'; reason: 'busy' };
 
+/** What came of a call that was made, or that was refused for good reason. */
+export type CallOutcome = Exclude<Outcome, { kind: 'put-off' }>;
+
 /** Responses are stored up to this size (bytes of UTF-8); the rest is not read. */
 export const maxResponseBytes = 4096;
 
@@ -42,10 +45,7 @@ export function isRetryableStatus(statusCode: number): boolean {
 }
 
 /** The outcome of an attempt that got no answer, or was not sent at all. */
-export const unanswered = (
-  error: string,
-  { retryable }: { retryable: boolean },
-): Extract<Outcome, { kind: 'failed' }> => ({
+export const unanswered = (error: string, { retryable }: { retryable: boolean }): CallOutcome => ({
   kind: 'failed',
   retryable,
   statusCode: null,

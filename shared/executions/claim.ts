@@ -99,11 +99,14 @@ export function createClaims({
    *   out all the same, since a stale one does nothing
    */
   async function settle(
+    { record: before }: WaitingExecution,
     record: ExecutionRecord,
     { token }: Claim,
   ): Promise<{ lost: boolean; unwoken: unknown }> {
+    await hours.countMove(record, before.state.status, {
+      attempted: record.attemptCount > before.attemptCount,
+    });
     const lost = !(await put(record, token));
-    if (!lost) hours.countMove(record, 'waiting');
     const unwoken = await wakeUps.sendFor(record).then(
       () => null,
       (error: unknown) => error,

@@ -44,6 +44,7 @@ export function createReopener({
     }
     const before = fromItem(Item);
     const record = reopenExecution(before, { now: now(), scale });
+    await hours.countMove(record, before.state.status, { attempted: false });
     try {
       await dynamo.send(
         new PutCommand({
@@ -67,8 +68,6 @@ export function createReopener({
       }
       throw error;
     }
-    hours.countMove(record, before.state.status);
-    await hours.flush();
     // Should it fail, the caller gets an error and the sweeper sends the call.
     await wakeUps.sendFor(record);
     return record;

@@ -29,16 +29,18 @@ export function connect() {
     /** An event type of this test's own, so that tests do not see each other's events. */
     newType: (): string => `acceptance.t${randomUUID().replaceAll('-', '')}`,
 
-    async createHandler(handler: {
-      events: string[];
-      url: string;
-      [field: string]: unknown;
-    }): Promise<Handler & { secret: string }> {
-      const { url, target, ...input } = handler;
+    /** Registers a handler of a URL, or of a script. */
+    async createHandler(
+      handler: { events: string[]; [field: string]: unknown } & ({ url: string } | { script: string }),
+    ): Promise<Handler & { secret: string }> {
+      const { url, script, target, ...input } = handler as Record<string, unknown>;
       const answer = await api.post<Handler & { secret: string }>('/v1/handlers', {
         name: 'acceptance',
         ...input,
-        target: { type: 'http', url, ...(target as object | undefined) },
+        target: {
+          ...(script === undefined ? { type: 'http', url } : { type: 'script', script }),
+          ...(target as object | undefined),
+        },
       });
       created.push(answer.id);
       changedAt = Date.now();
@@ -76,6 +78,13 @@ export function connect() {
           `/v1/executions?handlerId=${handlerId}&limit=100`,
         );
         return items.length >= count ? items : null;
+      }, patience),
+
+    /** The first execution of a handler, as soon as it has this status. */
+    waitForStatus: (handlerId: string, status: Execution['status']): Promise<Execution> =>
+      vi.waitUntil<Execution | null>(async () => {
+        const { items } = await api.get<{ items: Execution[] }>(`/v1/executions?handlerId=${handlerId}`);
+        return items.find((execution) => execution.status === status) ?? null;
       }, patience),
 
     getExecution: (id: string): Promise<ExecutionDetail> => api.get(`/v1/executions/${id}`),

@@ -51,11 +51,17 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   });
 
   /** Stores a handler as the API would. */
-  async function register(input: Parameters<typeof aHandler>[0]): Promise<Handler & { secret: string }> {
+  async function register(
+    input: Parameters<typeof aHandler>[0],
+  ): Promise<ReturnType<typeof aHandler> & { secret: string }> {
     const handler = aHandler(input);
+    return { ...handler, secret: await registerAs(handler) };
+  }
+
+  async function registerAs(handler: Handler): Promise<string> {
     const secret = newSigningSecret();
     await store.create({ handler, sealedSecrets: [sealSecret(dataKey, handler.id, secret)] });
-    return { ...handler, secret };
+    return secret;
   }
 
   /** Empties both tables and all queues. */
@@ -119,6 +125,8 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
       ALLOW_CIDRS: '127.0.0.0/8',
     },
     register,
+    /** The same for any handler; answers its secret. */
+    registerAs,
     clear,
     logOf,
     async [Symbol.asyncDispose]() {

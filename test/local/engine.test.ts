@@ -25,6 +25,8 @@ async function start(settings: Record<string, string>, functions: Partial<Functi
     parseConfig({ PORT: '0', HANDOFF_DATA: 'memory', ...settings }),
     async () => ({
       dispatcher: async () => ({ batchItemFailures: [] }),
+      retrier: async () => ({ batchItemFailures: [] }),
+      sweeper: async () => undefined,
       api: async () => ({ statusCode: 200, body: 'ok' }),
       ...functions,
     }),

@@ -1,11 +1,15 @@
 import { ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { InvokeCommand } from '@aws-sdk/client-lambda';
+import { ListQueuesCommand } from '@aws-sdk/client-sqs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { setFunctionEnvironment } from '../../local/function-environment.ts';
-import { createDynamo, createEventBridge } from '../../shared/aws/clients.ts';
+import { createDynamo, createEventBridge, createLambda, createSqs } from '../../shared/aws/clients.ts';
 import { startReceiver } from '../support/http-server.ts';
 import { ApiEnv } from '../../functions/api/env.ts';
 import { DispatcherEnv } from '../../functions/dispatcher/env.ts';
+import { RetrierEnv } from '../../functions/retrier/env.ts';
+import { SweeperEnv } from '../../functions/sweeper/env.ts';
 
 const settings = {
   handlersTable: 'handlers',
@@ -17,7 +21,16 @@ const settings = {
   retryScale: 0.5,
   credentials: { accessKeyId: 'key-of-this-start', secretAccessKey: 'unused' },
   dynamoDbEndpoint: 'http://127.0.0.1:1111',
-  eventBridgeEndpoint: 'http://127.0.0.1:2222',
+  privateEndpoint: 'http://127.0.0.1:2222',
+  queueUrls: {
+    events: 'http://127.0.0.1:2222/0/events',
+    retries: 'http://127.0.0.1:2222/0/retries',
+    eventsDeadLetters: 'http://127.0.0.1:2222/0/events-dead-letters',
+    retriesDeadLetters: 'http://127.0.0.1:2222/0/retries-dead-letters',
+  },
+  scripts: ['balance-guard', 'rates-handoff'],
+  scriptFunctionPrefix: 'handoff-script-',
+  maxConcurrentScripts: 8,
 };
 
 const before = { ...process.env };
@@ -33,6 +46,13 @@ describe('setFunctionEnvironment', () => {
     expect(DispatcherEnv.parse(process.env)).toMatchObject({
       RETRY_SCALE: 0.5,
       ALLOW_CIDRS: ['127.0.0.0/8'],
+      SCRIPTS: ['balance-guard', 'rates-handoff'],
+      MAX_CONCURRENT_SCRIPTS: 8,
+    });
+    expect(RetrierEnv.parse(process.env)).toMatchObject({ RETRIES_QUEUE: settings.queueUrls.retries });
+    expect(SweeperEnv.parse(process.env)).toMatchObject({
+      EVENTS_DEAD_LETTERS_QUEUE: settings.queueUrls.eventsDeadLetters,
+      RETRIES_DEAD_LETTERS_QUEUE: settings.queueUrls.retriesDeadLetters,
     });
   });
 
@@ -52,14 +72,18 @@ describe('setFunctionEnvironment', () => {
     setFunctionEnvironment(process.env, {
       ...settings,
       dynamoDbEndpoint: receiver.url,
-      eventBridgeEndpoint: receiver.url,
+      privateEndpoint: receiver.url,
     });
     await createDynamo().send(new ListTablesCommand({}));
     await createEventBridge().send(new PutEventsCommand({ Entries: [] }));
+    await createSqs().send(new ListQueuesCommand({}));
+    await createLambda().send(new InvokeCommand({ FunctionName: 'handoff-script-x' }));
 
     expect(receiver.requests.map(({ headers }) => headers['x-amz-target'])).toEqual([
       'DynamoDB_20120810.ListTables',
       'AWSEvents.PutEvents',
+      'AmazonSQS.ListQueues',
+      undefined,
     ]);
     for (const { headers } of receiver.requests) {
       expect(headers.authorization).toContain('Credential=key-of-this-start/');

@@ -2,16 +2,24 @@ import { engineToken } from './engine.ts';
 
 /** The management API as a client sees it. Rejects with what it answered when that is no 2xx. */
 export function apiOf(url: string, token = engineToken) {
-  async function call<Answer>(method: string, path: string, body?: object): Promise<Answer> {
-    const response = await fetch(url + path, {
+  const send = (method: string, path: string, body?: object): Promise<Response> =>
+    fetch(url + path, {
       method,
       headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
       ...(body && { body: JSON.stringify(body) }),
     });
+
+  async function call<Answer>(method: string, path: string, body?: object): Promise<Answer> {
+    const response = await send(method, path, body);
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return (response.status === 204 ? undefined : await response.json()) as Answer;
   }
   return {
+    /** For answers that are no 2xx: gives what came, whatever it is. */
+    async request(method: string, path: string, body?: object): Promise<{ status: number; body: unknown }> {
+      const response = await send(method, path, body);
+      return { status: response.status, body: await response.json() };
+    },
     get: <Answer>(path: string) => call<Answer>('GET', path),
     post: <Answer>(path: string, body: object = {}) => call<Answer>('POST', path, body),
     patch: <Answer>(path: string, body: object) => call<Answer>('PATCH', path, body),

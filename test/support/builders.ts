@@ -1,31 +1,37 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';
-import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
+import { HandlerInput, type Handler, type HttpTarget } from '../../shared/handlers/handler.ts';
 import { newSigningSecret, signingKeyOf } from '../../shared/delivery/signature.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 
+type HandlerParts = Partial<Omit<Handler, 'target'>>;
+
+const complete = ({ id, version, ...input }: HandlerParts & { target: unknown }): Handler => ({
+  ...HandlerInput.parse({ name: 'CRM sync', events: ['client.create'], ...input }),
+  id: id ?? `h_${randomBytes(12).toString('base64url')}`,
+  version: version ?? 1,
+  createdAt: '2026-11-23T09:00:00.000Z',
+  updatedAt: '2026-11-23T09:00:00.000Z',
+});
+
 /** A handler as the store holds it; what a test does not say has the default of the schema. */
-export function aHandler({
-  id = `h_${randomBytes(12).toString('base64url')}`,
-  version = 1,
-  ...input
-}: Partial<Omit<Handler, 'target'>> & {
-  target?: { url?: string; timeoutMs?: number; headers?: object };
-} = {}): Handler {
-  return {
-    ...HandlerInput.parse({
-      name: 'CRM sync',
-      events: ['client.create'],
-      ...input,
-      target: { type: 'http', url: 'https://crm.example/hook', ...input.target },
-    }),
-    id,
-    version,
-    createdAt: '2026-11-23T09:00:00.000Z',
-    updatedAt: '2026-11-23T09:00:00.000Z',
-  };
-}
+export const aHandler = ({
+  target,
+  ...parts
+}: HandlerParts & { target?: { url?: string; timeoutMs?: number; headers?: object } } = {}) =>
+  complete({
+    ...parts,
+    target: { type: 'http', url: 'https://crm.example/hook', ...target },
+  }) as Handler & { target: HttpTarget };
+
+/** The same for a handler whose target is a script. */
+export const aScriptHandler = ({
+  script,
+  timeoutMs,
+  ...parts
+}: HandlerParts & { script: string; timeoutMs?: number }): Handler =>
+  complete({ ...parts, target: { type: 'script', script, timeoutMs } });
 
 export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
   handler: aHandler(handler),
@@ -74,9 +80,12 @@ export function anExecution({
     event: { type, time, objectId: 12, raw: anEvent({ id: eventId, type, time }) },
     state: { status: 'succeeded' },
     generation: 1,
+    attemptsBefore: 0,
     startedAt: time,
     attemptCount: 1,
-    attempts: [{ number: 1, at: time, durationMs: 41, statusCode: 200, error: null, response: 'ok' }],
+    attempts: [
+      { number: 1, at: time, durationMs: 41, statusCode: 200, error: null, response: 'ok', output: null },
+    ],
     request: {
       type: 'http',
       method: 'POST',

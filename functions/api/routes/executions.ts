@@ -1,6 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { InvalidInputError } from '../../../shared/errors.ts';
+import { ConflictError, InvalidInputError, NotFoundError } from '../../../shared/errors.ts';
 import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
+import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
@@ -63,7 +64,21 @@ const read = createRoute({
   },
 });
 
-export function addExecutionRoutes(app: OpenAPIHono, { executions }: Services): void {
+const retry = createRoute({
+  method: 'post',
+  path: '/v1/executions/{id}/retry',
+  summary: 'One more attempt, now; of an execution that has ended it begins a new generation',
+  request: { params: z.object({ id: z.string().max(1024) }) },
+  responses: {
+    202: {
+      description: 'The execution, which waits for its attempt',
+      content: { 'application/json': { schema: Execution } },
+    },
+    ...problems(400, 404, 409),
+  },
+});
+
+export function addExecutionRoutes(app: OpenAPIHono, { executions, handlers, reopener }: Services): void {
   app.openapi(list, async (context) => {
     const { limit, cursor, ...filter } = context.req.valid('query');
     if (filter.from !== undefined && filter.to !== undefined && filter.from > filter.to) {
@@ -88,4 +103,23 @@ export function addExecutionRoutes(app: OpenAPIHono, { executions }: Services): 
       200,
     );
   });
+  app.openapi(retry, async (context) => {
+    const { key } = await executions.get(context.req.valid('param').id);
+    await requireRunning(handlers, readKey(key).handlerId);
+    return context.json(summarize(await reopener.retryNow(key)), 202);
+  });
+}
+
+/** A person may retry what ran for a handler only while that runs: what is held waits for it to be enabled. */
+async function requireRunning(handlers: Services['handlers'], id: string): Promise<void> {
+  const status = await handlers.get(id).then(
+    ({ handler }) => handler.status,
+    (error: unknown) => {
+      if (error instanceof NotFoundError) return 'deleted';
+      throw error;
+    },
+  );
+  if (status !== 'enabled') {
+    throw new ConflictError('state', `The handler ${id} is ${status}; only one that is enabled is run.`);
+  }
 }

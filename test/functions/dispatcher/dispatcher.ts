@@ -76,7 +76,7 @@ export async function startDispatcher() {
     deadLetters,
     /** After each test. */
     async clear() {
-      await Promise.all(built.splice(0).map(({ agent }) => agent.destroy()));
+      await Promise.all(built.splice(0).map(({ targets }) => targets.agent.destroy()));
       await environment.clear();
     },
   };

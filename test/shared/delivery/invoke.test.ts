@@ -6,7 +6,9 @@ import { createAgent } from '../../../shared/delivery/agent.ts';
 import { invokeTarget } from '../../../shared/delivery/invoke.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import type { DomainEvent } from '../../../shared/events/envelope.ts';
+import { createLambda } from '../../../shared/aws/clients.ts';
 import type { HttpTarget } from '../../../shared/handlers/handler.ts';
+import { aHandler } from '../../support/builders.ts';
 import { startReceiver, type ReceivedRequest } from '../../support/http-server.ts';
 
 const guard = createAddressGuard({ allowCidrs: ['127.0.0.0/8'], allowLoopback: true });
@@ -46,14 +48,20 @@ type Options = {
   allowHttp?: boolean;
 };
 
+const noScripts = {
+  lambda: createLambda(),
+  scripts: new Set<string>(),
+  scriptFunctionPrefix: '',
+};
+
 const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
   invokeTarget(
-    { agent, guard, now: () => now ?? new Date(), allowHttp },
+    { ...noScripts, agent, guard, now: () => now ?? new Date(), allowHttp },
     {
-      target,
+      handler: aHandler({ id: 'h_1', target }),
       signing: { keys: (secrets ?? [secret]).map(signingKeyOf) },
       event: event ?? eventWith({ objectId: 12, data: { name: 'Ann' } }),
-      webhookId: 'e-1.h_1',
+      execution: { id: 'x_1', attempt: 1 },
     },
   );
 
@@ -88,7 +96,7 @@ describe('invokeTarget, http', () => {
       headers: {
         'content-type': 'application/json',
         'user-agent': `Handoff/${packageJson.version}`,
-        'webhook-id': 'e-1.h_1',
+        'webhook-id': 'e-1_h_1',
       },
     });
   });
@@ -176,12 +184,12 @@ describe('invokeTarget, http', () => {
   it('sends nothing that it cannot sign, and tries again: the secret can be mended', async () => {
     await using receiver = await startReceiver();
     const outcome = await invokeTarget(
-      { agent, guard, now: () => new Date(), allowHttp: true },
+      { ...noScripts, agent, guard, now: () => new Date(), allowHttp: true },
       {
-        target: httpTarget(receiver.url),
+        handler: aHandler({ id: 'h_1', target: httpTarget(receiver.url) }),
         signing: { problem: 'the envelope does not open' },
         event: eventWith({ data: {} }),
-        webhookId: 'e-1.h_1',
+        execution: { id: 'x_1', attempt: 1 },
       },
     );
     expect(outcome).toMatchObject({

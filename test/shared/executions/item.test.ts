@@ -48,7 +48,15 @@ const anyState: fc.Arbitrary<ExecutionState> = fc.oneof(
   fc.constant<ExecutionState>({ status: 'succeeded' }),
   fc.constant<ExecutionState>({ status: 'failed' }),
   fc.constant<ExecutionState>({ status: 'held', reason: 'disabled' }),
-  anyTime.map<ExecutionState>((nextAttemptAt) => ({ status: 'waiting', reason: 'retry', nextAttemptAt })),
+  fc.constant<ExecutionState>({ status: 'failed', reason: 'deleted' }),
+  fc
+    .tuple(fc.constantFrom('retry' as const, 'busy' as const), anyTime, anyTime)
+    .map<ExecutionState>(([reason, nextAttemptAt, sweepAt]) => ({
+      status: 'waiting',
+      reason,
+      nextAttemptAt,
+      sweepAt,
+    })),
 );
 const anyText = fc.string({ unit: 'grapheme', maxLength: 50 });
 const anyAttempt: fc.Arbitrary<Attempt> = fc.record({
@@ -58,6 +66,7 @@ const anyAttempt: fc.Arbitrary<Attempt> = fc.record({
   statusCode: fc.option(fc.integer({ min: 100, max: 599 })),
   error: fc.option(anyText),
   response: fc.option(anyText),
+  output: fc.option(anyText),
 });
 const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
   .record({
@@ -74,16 +83,20 @@ const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
     handlerName: anyText,
     state: anyState,
     generation: fc.integer({ min: 1, max: 9 }),
+    attemptsBefore: fc.nat(20),
     startedAt: anyTime,
     attempts: fc.array(anyAttempt, { maxLength: 10 }),
     request: fc.option(
-      fc.record({
-        type: fc.constant('http' as const),
-        method: fc.constantFrom('POST' as const, 'PUT' as const, 'PATCH' as const),
-        url: fc.webUrl(),
-        headers: fc.dictionary(fc.stringMatching(/^x-[a-z]{1,9}$/u), fc.string()),
-        format: fc.constant('standard' as const),
-      }),
+      fc.oneof(
+        fc.record({
+          type: fc.constant('http' as const),
+          method: fc.constantFrom('POST' as const, 'PUT' as const, 'PATCH' as const),
+          url: fc.webUrl(),
+          headers: fc.dictionary(fc.stringMatching(/^x-[a-z]{1,9}$/u), fc.string()),
+          format: fc.constant('standard' as const),
+        }),
+        fc.record({ type: fc.constant('script' as const), script: anyText }),
+      ),
     ),
   })
   .map((made): ExecutionRecord => ({
@@ -92,6 +105,7 @@ const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
     event: { type: made.type, time: made.time, objectId: made.objectId, raw: made.raw },
     state: made.state,
     generation: made.generation,
+    attemptsBefore: made.attemptsBefore,
     startedAt: made.startedAt,
     attemptCount: made.attempts.length,
     attempts: made.attempts,
@@ -179,6 +193,7 @@ describe('toItem', () => {
       status: 'waiting',
       reason: 'retry',
       nextAttemptAt: '2026-11-23T10:05:00.000Z',
+      sweepAt: '2026-11-23T10:07:00.000Z',
     } as const;
     const eventIds = Array.from({ length: 100 }, (_, index) => `e${index}`);
     expect(new Set(eventIds.map((id) => partitionOf(id, { status: 'failed' }))).size).toBe(8);
@@ -187,16 +202,14 @@ describe('toItem', () => {
     }
   });
 
-  it.each([
-    ['two minutes after it was due, when it waits 5 s', '10:00:05.000', '10:02:05.000'],
-    ['two minutes after it was due, when it waits 15 minutes', '10:15:00.000', '10:17:00.000'],
-    ['15 minutes before it is due, when it waits longer', '10:15:00.001', '10:00:00.001'],
-    ['15 minutes before it is due, when it waits for hours', '15:00:00.000', '14:45:00.000'],
-  ])('has the sweeper look at a waiting execution %s', (_, due, lookAt) => {
-    const nextAttemptAt = `2026-11-23T${due}Z`;
-    const item = itemOf(anExecution({ state: { status: 'waiting', reason: 'retry', nextAttemptAt } }));
+  it('sorts what waits by when the sweeper must look', () => {
+    const nextAttemptAt = '2026-11-23T15:00:00.000Z';
+    const sweepAt = '2026-11-23T14:45:00.000Z';
+    const item = itemOf(
+      anExecution({ state: { status: 'waiting', reason: 'retry', nextAttemptAt, sweepAt } }),
+    );
     expect(item['attention']).toMatch(/^waiting#[0-7]$/u);
-    expect(item['attentionKey']).toBe(`2026-11-23T${lookAt}Z`);
+    expect(item['attentionKey']).toBe(sweepAt);
     expect(item['nextAttemptAt']).toBe(nextAttemptAt);
   });
 
@@ -206,7 +219,12 @@ describe('toItem', () => {
     expect(expiryOf({ status: 'failed' })).toBe(inSeconds(30));
     expect(expiryOf({ status: 'held', reason: 'disabled' })).toBe(inSeconds(90));
     expect(
-      expiryOf({ status: 'waiting', reason: 'retry', nextAttemptAt: '2026-11-23T10:05:00.000Z' }),
+      expiryOf({
+        status: 'waiting',
+        reason: 'retry',
+        nextAttemptAt: '2026-11-23T10:05:00.000Z',
+        sweepAt: '2026-11-23T10:07:00.000Z',
+      }),
     ).toBeUndefined();
   });
 
@@ -221,6 +239,7 @@ describe('toItem', () => {
       statusCode: 503,
       error: 'é'.repeat(500),
       response: 'x'.repeat(4096),
+      output: 'x'.repeat(4096),
     };
     const time = '1999-11-23T10:00:00.000Z';
     const item = itemOf({
@@ -228,7 +247,12 @@ describe('toItem', () => {
       handlerName: name,
       key: executionKey(`h_${'x'.repeat(16)}`, { id: 'e'.repeat(128), time }, now, 64),
       event: { type: '漢'.repeat(128), time, objectId: '漢'.repeat(256), raw },
-      state: { status: 'waiting', reason: 'retry', nextAttemptAt: now.toISOString() },
+      state: {
+        status: 'waiting',
+        reason: 'retry',
+        nextAttemptAt: now.toISOString(),
+        sweepAt: now.toISOString(),
+      },
       attempts: Array.from({ length: 10 }, () => attempt),
       request: {
         type: 'http',

@@ -1,4 +1,5 @@
 import { ProvisionedThroughputExceededException } from '@aws-sdk/client-dynamodb';
+import { isDeepStrictEqual } from 'node:util';
 import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
@@ -7,9 +8,11 @@ import { fromItem, toItem } from '../../../shared/executions/item.ts';
 import { keyToString } from '../../../shared/executions/key.ts';
 import type { ExecutionState } from '../../../shared/executions/life-cycle.ts';
 import { createExecutionLog } from '../../../shared/executions/log.ts';
+import { createWakeUps } from '../../../shared/executions/wake-ups.ts';
 import { anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
+import { startTestQueue } from '../../support/queues.ts';
 import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 
 // The waits between tries are noted and over at once.
@@ -17,7 +20,11 @@ const waits = vi.hoisted(() => ({ list: [] as number[] }));
 vi.mock('node:timers/promises', () => ({ setTimeout: async (ms: number) => void waits.list.push(ms) }));
 
 const db = await startTestDynamo();
-afterAll(() => db[Symbol.asyncDispose]());
+const retries = await startTestQueue();
+afterAll(async () => {
+  await retries[Symbol.asyncDispose]();
+  await db[Symbol.asyncDispose]();
+});
 afterEach(() => {
   vi.useRealTimers();
   waits.list = [];
@@ -30,7 +37,9 @@ function openLog(answer?: Answer) {
   const { now } = createClock('2026-11-23T10:00:05.000Z');
   const recording = createRecordingDynamo(answer);
   const settings = { dynamo: recording.dynamo, tableName: db.executionsTable, retention, now };
-  return { ...recording, log: createExecutionLog({ ...settings, hours: createHourlyCounts(settings) }) };
+  const wakeUps = createWakeUps({ ...retries, now });
+  const log = createExecutionLog({ ...settings, hours: createHourlyCounts(settings), wakeUps });
+  return { ...recording, log };
 }
 
 type TestLog = ReturnType<typeof openLog>;
@@ -58,6 +67,7 @@ const waiting: ExecutionState = {
   status: 'waiting',
   reason: 'retry',
   nextAttemptAt: '2026-11-23T10:00:10.000Z',
+  sweepAt: '2026-11-23T10:02:10.000Z',
 };
 const failed: ExecutionState = { status: 'failed' };
 const held: ExecutionState = { status: 'held', reason: 'disabled' };
@@ -96,6 +106,32 @@ describe('openBatch', () => {
       'attribute_not_exists(pk)',
     ]);
     expect(await stored(records[0] as ExecutionRecord)).toEqual(records[0]);
+  });
+
+  it('sends a wake-up call for what waits, and for nothing else', async () => {
+    const due = anExecution({ state: { ...waiting, nextAttemptAt: '2026-11-23T10:00:05.000Z' } });
+    const long = anExecution({ state: { ...waiting, nextAttemptAt: '2026-11-23T15:00:00.000Z' } });
+    const ended = [anExecution({ state: failed }), anExecution()];
+    await write(openLog(), [long, ...ended, due]);
+    const sent = retries.queue.receive(10).map(({ body }) => JSON.parse(body) as unknown);
+    const ofThese = [due, long, ...ended].map(({ key }) => ({ ...key, generation: 1 }));
+    expect(sent.filter((call) => ofThese.some((mine) => isDeepStrictEqual(call, mine)))).toEqual([
+      ofThese[0],
+    ]);
+  });
+
+  it('tells why a wake-up call could not be sent, and has the execution in the log all the same', async () => {
+    const { now } = createClock('2026-11-23T10:00:05.000Z');
+    const settings = { dynamo: db.dynamo, tableName: db.executionsTable, retention, now };
+    const wakeUps = createWakeUps({ ...retries, queueUrl: `${retries.queueUrl}-gone`, now });
+    const log = createExecutionLog({ ...settings, hours: createHourlyCounts(settings), wakeUps });
+    const record = anExecution({ state: waiting });
+    const batch = log.openBatch();
+    batch.add(record, { redelivered: false });
+    const { written, unwritten, unwoken } = await batch.close();
+    expect([written, unwritten]).toEqual([[record], []]);
+    expect(unwoken.map(String)).toEqual([expect.stringContaining('QueueDoesNotExist')]);
+    expect(await stored(record)).toEqual(record);
   });
 
   it('writes the success of a redelivered message under a condition', async () => {

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Outcome } from '../../../shared/delivery/outcome.ts';
-import { afterAttempt, defaultSchedule } from '../../../shared/executions/retry-decision.ts';
+import { afterAttempt, defaultSchedule, waitsOf } from '../../../shared/executions/retry-decision.ts';
 
 const now = new Date('2026-11-23T10:00:00.000Z');
 const broken: Outcome = {
@@ -12,7 +12,7 @@ const broken: Outcome = {
   response: null,
 };
 const decide = (outcome: Outcome, options: Partial<Parameters<typeof afterAttempt>[1]> = {}) =>
-  afterAttempt(outcome, { attempt: 1, schedule: defaultSchedule, now, random: 0, scale: 1, ...options });
+  afterAttempt(outcome, { attempt: 1, waits: defaultSchedule, now, random: 0, scale: 1, ...options });
 
 const waitMsOf = (state: ReturnType<typeof decide>) =>
   state.status === 'waiting' ? Date.parse(state.nextAttemptAt) - now.getTime() : Number.NaN;
@@ -36,20 +36,21 @@ describe('afterAttempt', () => {
   });
 
   it('waits for another attempt while the schedule has one', () => {
-    expect(decide(broken, { schedule: [60] })).toEqual({
+    expect(decide(broken, { waits: [60] })).toEqual({
       status: 'waiting',
       reason: 'retry',
       nextAttemptAt: '2026-11-23T10:01:00.000Z',
+      sweepAt: '2026-11-23T10:03:00.000Z',
     });
   });
 
   it('keeps a 503 retryable until the schedule is used up', () => {
-    expect(decide(broken, { schedule: [60, 60], attempt: 2 }).status).toBe('waiting');
-    expect(decide(broken, { schedule: [60, 60], attempt: 3 })).toEqual({ status: 'failed' });
+    expect(decide(broken, { waits: [60, 60], attempt: 2 }).status).toBe('waiting');
+    expect(decide(broken, { waits: [60, 60], attempt: 3 })).toEqual({ status: 'failed' });
   });
 
   it('has one attempt when the schedule is empty', () => {
-    expect(decide(broken, { schedule: [] })).toEqual({ status: 'failed' });
+    expect(decide(broken, { waits: [] })).toEqual({ status: 'failed' });
   });
 
   it('fails at once what another attempt cannot help', () => {
@@ -61,7 +62,7 @@ describe('afterAttempt', () => {
     const anyRandom = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
     fc.assert(
       fc.property(anyWait, anyRandom, (wait, random) => {
-        const waitedMs = waitMsOf(decide(broken, { schedule: [wait], random }));
+        const waitedMs = waitMsOf(decide(broken, { waits: [wait], random }));
         expect(waitedMs).toBeGreaterThanOrEqual(wait * 1000);
         // Whole milliseconds, rounded up.
         expect(waitedMs).toBeLessThanOrEqual(wait * 1100 + 1);
@@ -70,11 +71,43 @@ describe('afterAttempt', () => {
   });
 
   it('spreads attempts that failed together over that tenth', () => {
-    expect(waitMsOf(decide(broken, { schedule: [100], random: 0.5 }))).toBe(105_000);
+    expect(waitMsOf(decide(broken, { waits: [100], random: 0.5 }))).toBe(105_000);
   });
 
   it('shortens every wait by the scale, jitter too', () => {
-    expect(waitMsOf(decide(broken, { schedule: [100], scale: 0.01 }))).toBe(1000);
-    expect(waitMsOf(decide(broken, { schedule: [100], scale: 0.01, random: 0.5 }))).toBe(1050);
+    expect(waitMsOf(decide(broken, { waits: [100], scale: 0.01 }))).toBe(1000);
+    expect(waitMsOf(decide(broken, { waits: [100], scale: 0.01, random: 0.5 }))).toBe(1050);
+  });
+
+  it('puts off what there was no room for, without using up the schedule', () => {
+    const putOff = decide({ kind: 'put-off', reason: 'busy' }, { waits: [], random: 0.5 });
+    expect(putOff).toMatchObject({ status: 'waiting', reason: 'busy' });
+    expect(waitMsOf(putOff)).toBe(15_000);
+  });
+
+  it.each([
+    ['two minutes after it was due, when it waits 5 s', 5, '2026-11-23T10:02:05.000Z'],
+    ['two minutes after it was due, when it waits 15 minutes', 900, '2026-11-23T10:17:00.000Z'],
+    ['15 minutes before it is due, when it waits longer', 901, '2026-11-23T10:00:01.000Z'],
+    ['15 minutes before it is due, when it waits for hours', 18_000, '2026-11-23T14:45:00.000Z'],
+  ])('has the sweeper look %s', (_, wait, sweepAt) => {
+    expect(decide(broken, { waits: [wait] })).toMatchObject({ sweepAt });
+  });
+
+  it('has the sweeper look sooner by the scale, but never later than a queue can wait', () => {
+    expect(decide(broken, { waits: [100], scale: 0.01 })).toMatchObject({
+      sweepAt: '2026-11-23T10:00:02.200Z',
+    });
+    expect(decide(broken, { waits: [86_400], scale: 0.5 })).toMatchObject({
+      sweepAt: '2026-11-23T21:45:00.000Z',
+    });
+  });
+});
+
+describe('waitsOf', () => {
+  it('knows a schedule by its name, and takes a list as it is', () => {
+    expect(waitsOf('default')).toBe(defaultSchedule);
+    expect(waitsOf('none')).toEqual([]);
+    expect(waitsOf([1, 2])).toEqual([1, 2]);
   });
 });

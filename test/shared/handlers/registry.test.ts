@@ -214,7 +214,10 @@ describe('the current registry', () => {
 
 describe('matching', () => {
   const matching = (type: string, ...handlers: Parameters<typeof aHandler>[0][]) =>
-    buildRegistry(handlers.map((handler) => aRegisteredHandler(handler)))
+    buildRegistry(
+      handlers.map((handler) => aRegisteredHandler(handler)),
+      [],
+    )
       .matching({ type })
       .map((group) => group.map(({ handler }) => handler.name));
 
