@@ -3,37 +3,28 @@ import { z } from 'zod';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { NotFoundError } from '../errors.ts';
 import type { ExecutionRecord, ListedExecution } from './execution.ts';
-import { hourPartition, hoursPartition } from './hours.ts';
+import { createMatcher, isTextSearch, type ExecutionFilter } from './filter.ts';
 import { fromItem } from './item.ts';
-import { decodeExecutionId, hourOf, partitionsOf, readKey, type ExecutionKey } from './key.ts';
-import type { ExecutionStatus } from './life-cycle.ts';
-import { mergePartitions, type MergeRange, type Step } from './merge-partitions.ts';
-import {
-  afterEverything,
-  beforeEverything,
-  createPartitionReader,
-  type PartitionReader,
-} from './read-partition.ts';
-
-/** Which executions to list. Times are ISO 8601 UTC with milliseconds, both ends included. */
-export type ExecutionFilter = {
-  handlerId?: string | undefined;
-  event?: string | undefined;
-  status?: ExecutionStatus | undefined;
-  eventId?: string | undefined;
-  from?: string | undefined;
-  to?: string | undefined;
-};
+import { decodeExecutionId, type ExecutionKey } from './key.ts';
+import type { Step } from './merge-partitions.ts';
+import { afterEverything, beforeEverything, createPartitionReader } from './read-partition.ts';
+import { searchIndex } from './search-index.ts';
+import { walkLog, type Search } from './walk-log.ts';
 
 export type ExecutionPage = {
   records: ListedExecution[];
   nextCursor: string | null;
-  /** Set when the search stopped because it had read enough: what is older was not looked at yet. */
+  /**
+   * Set when the search stopped because it had read enough: what is older was not looked at yet. And at the end of a search
+   * in texts that was not told where to end.
+   */
   searchedBackTo: string | null;
 };
 
-// The hours that are read at once: a day.
-const hoursAtOnce = 24;
+// A request of the API reads this much and no more: a filter that matches nothing must not read the whole log.
+const budget = { maxBytes: 4 * 1024 * 1024, maxMs: 2000 };
+// How far a search in texts goes back that is not told.
+const textSearchMs = 24 * 3_600_000;
 
 /** The execution log, as people read it. The write path is cheap; this path pays. */
 export function createExecutionSearch({
@@ -60,16 +51,19 @@ export function createExecutionSearch({
   }
 
   /**
-   * A page of executions, newest first. The log has one partition for each handler and shard, so a list is a
-   * merge: of one handler's partitions, or, hour by hour back in time, of the handlers that ran in that hour.
+   * A page of executions, newest first. What is not well is found through the index, everything else by walking back
+   * through the log. Both give the same order, so a cursor of the one is good for the other.
    *
    * @param cursor `nextCursor` of the page before. Throws InvalidInputError when it is none
    */
   async function list(filter: ExecutionFilter, limit: number, cursor?: string): Promise<ExecutionPage> {
     const start = cursor === undefined ? null : decodeCursor(cursor, Position);
-    const reader = createPartitionReader({ dynamo, tableName, now });
+    const endsAt = isTextSearch(filter) && filter.from === undefined ? aDayBefore(filter.to) : null;
+    const low = endsAt ?? filter.from ?? beforeEverything;
+    const high = `${filter.to ?? ''}${afterEverything}`;
+    const steps = await search(filter, { range: { low, high, start }, limit });
     const records: ListedExecution[] = [];
-    for await (const step of walk({ filter, start, limit, reader })) {
+    for await (const step of steps) {
       if (step.kind === 'stopped') {
         return {
           records,
@@ -77,68 +71,38 @@ export function createExecutionSearch({
           searchedBackTo: timeOf(step.position.sk) ?? now().toISOString(),
         };
       }
-      if (filter.eventId !== undefined && readKey(step.record.key).eventId !== filter.eventId) continue;
       const last = records.at(-1);
       // One more than asked for: now it is known that there is a next page.
       if (records.length === limit && last !== undefined) {
         return { records, nextCursor: cursorAt(last.key), searchedBackTo: null };
       }
-      records.push(step.record);
+      records.push(step.found);
     }
-    return { records, nextCursor: null, searchedBackTo: null };
+    return { records, nextCursor: null, searchedBackTo: endsAt };
   }
 
-  async function* walk({ filter, start, limit, reader }: Walk): AsyncGenerator<Step> {
-    const low = filter.from ?? beforeEverything;
-    const high = `${filter.to ?? ''}${afterEverything}`;
-    if (low > high || (start !== null && start.sk < low)) return;
-    const merge = (partitions: readonly string[], range: MergeRange) =>
-      mergePartitions({
-        reader,
-        partitions,
-        range,
-        where: { status: filter.status, event: filter.event },
-        expiresAfter: nowSeconds(),
-        isFiltered: filter.event !== undefined || filter.status !== undefined || filter.eventId !== undefined,
-        limit,
-      });
-    if (filter.handlerId !== undefined) {
-      yield* merge(partitionsOf(filter.handlerId, shards), { low, high, start });
-      return;
-    }
-    const newest = start === null || start.sk > high ? high : start.sk;
-    let isFirst = true;
-    for await (const hour of hoursBack(hourOf(low), hourOf(newest), reader)) {
-      const inHour = {
-        low: hour > low ? hour : low,
-        high: `${hour}${afterEverything}` < high ? `${hour}${afterEverything}` : high,
-        start: start !== null && hourOf(start.sk) === hour ? start : null,
-      };
-      // Never before the first: the cursor must have gone on.
-      if (!isFirst && reader.isSpent()) {
-        yield { kind: 'stopped', position: { pk: '', sk: inHour.high } };
-        return;
-      }
-      isFirst = false;
-      const handlerIds = await handlersIn(hour, reader);
-      const partitions = handlerIds.flatMap((handlerId) => partitionsOf(handlerId, shards));
-      for await (const step of merge(partitions, inHour)) {
-        yield step;
-        if (step.kind === 'stopped') return;
-      }
-    }
-  }
-
-  /** The hours in which anything ran, newest first. */
-  async function* hoursBack(from: string, to: string, reader: PartitionReader): AsyncGenerator<string> {
-    const hours = reader.readAll({
-      pk: hoursPartition,
-      range: { low: from, high: to },
-      attributes: ['sk'],
+  async function search(
+    filter: ExecutionFilter,
+    { range, limit }: Pick<Search, 'range' | 'limit'>,
+  ): Promise<AsyncIterable<Step<ListedExecution>> | []> {
+    const { low, high, start } = range;
+    if (low > high || (start !== null && start.sk < low)) return [];
+    const asked = {
+      handlerId: filter.handlerId,
+      matcher: createMatcher(filter),
+      range,
+      limit,
       expiresAfter: nowSeconds(),
-      pageSize: hoursAtOnce,
-    });
-    for await (const { sk } of hours) yield sk as string;
+      reader: createPartitionReader({ dynamo, tableName, budget, now }),
+    };
+    const { status } = filter;
+    const indexed = status === undefined || status === 'succeeded' ? null : await searchIndex(asked, status);
+    return indexed ?? walkLog(asked, shards);
+  }
+
+  function aDayBefore(to: string | undefined): string {
+    const end = now().toISOString();
+    return new Date(Date.parse(to !== undefined && to < end ? to : end) - textSearchMs).toISOString();
   }
 
   const nowSeconds = () => Math.floor(now().getTime() / 1000);
@@ -147,20 +111,6 @@ export function createExecutionSearch({
     item['expiresAt'] !== undefined && (item['expiresAt'] as number) <= nowSeconds();
 
   return { get, list };
-}
-
-type Walk = { filter: ExecutionFilter; start: ExecutionKey | null; limit: number; reader: PartitionReader };
-
-// An expired row of an hour counts: executions that were changed later are kept longer than it.
-async function handlersIn(hour: string, reader: PartitionReader): Promise<string[]> {
-  const rows = reader.readAll({
-    pk: hourPartition(hour),
-    range: { low: beforeEverything, high: afterEverything },
-    attributes: ['sk'],
-  });
-  const handlerIds: string[] = [];
-  for await (const { sk } of rows) handlerIds.push(sk as string);
-  return handlerIds;
 }
 
 // A position is a sort key, or the end of an hour or of the range that was asked for.

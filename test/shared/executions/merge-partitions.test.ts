@@ -1,5 +1,7 @@
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, describe, expect, it } from 'vitest';
+import type { ListedExecution } from '../../../shared/executions/execution.ts';
+import { createMatcher } from '../../../shared/executions/filter.ts';
 import { toItem } from '../../../shared/executions/item.ts';
 import { keyToString, type ExecutionKey } from '../../../shared/executions/key.ts';
 import { mergePartitions, type Step } from '../../../shared/executions/merge-partitions.ts';
@@ -8,6 +10,7 @@ import {
   beforeEverything,
   createPartitionReader,
 } from '../../../shared/executions/read-partition.ts';
+import { logPartition } from '../../../shared/executions/walk-log.ts';
 import { anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
@@ -45,19 +48,23 @@ async function merge({
   limit?: number;
   now?: () => Date;
 }) {
-  const steps: AsyncGenerator<Step> = mergePartitions({
-    reader: createPartitionReader({ dynamo: db.dynamo, tableName: db.executionsTable, now }),
-    partitions,
-    range: { low: beforeEverything, high: afterEverything, start },
-    where: { status: undefined, event: undefined },
-    expiresAfter: 0,
-    isFiltered: false,
-    limit,
+  const reader = createPartitionReader({
+    dynamo: db.dynamo,
+    tableName: db.executionsTable,
+    budget: { maxBytes: 4 * 1024 * 1024, maxMs: 2000 },
+    now,
+  });
+  const range = { low: beforeEverything, high: afterEverything, start };
+  const search = { reader, matcher: createMatcher({}), expiresAfter: 0 };
+  const steps: AsyncGenerator<Step<ListedExecution>> = mergePartitions({
+    partitions: partitions.map((pk) => logPartition(pk, range, search)),
+    pageSizes: { first: Math.ceil((2 * limit) / partitions.length), growth: 2, largest: () => 2 * limit },
+    isSpent: reader.isSpent,
   });
   const found: string[] = [];
   for await (const step of steps) {
     if (step.kind === 'stopped') return { found, stoppedAt: keyToString(step.position) };
-    found.push(keyToString(step.record.key));
+    found.push(keyToString(step.found.key));
   }
   return { found, stoppedAt: null };
 }

@@ -1,123 +1,30 @@
-import { randomBytes } from 'node:crypto';
-import { CreateTableCommand, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
 import { PutCommand } from '@aws-sdk/lib-dynamodb';
 import * as fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { InvalidInputError, NotFoundError } from '../../../shared/errors.ts';
 import type { ExecutionRecord, ListedExecution } from '../../../shared/executions/execution.ts';
-import { createHourlyCounts } from '../../../shared/executions/hours.ts';
+import type { ExecutionFilter } from '../../../shared/executions/filter.ts';
 import { toItem } from '../../../shared/executions/item.ts';
 import { encodeExecutionId, readKey } from '../../../shared/executions/key.ts';
-import { createExecutionLog } from '../../../shared/executions/log.ts';
+import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
+import { createExecutionSearch, type ExecutionPage } from '../../../shared/executions/search.ts';
+import { anExecution } from '../../support/builders.ts';
 import {
-  createExecutionSearch,
-  type ExecutionFilter,
-  type ExecutionPage,
-} from '../../../shared/executions/search.ts';
-import { anEvent, anExecution } from '../../support/builders.ts';
-import { createClock } from '../../support/clock.ts';
-import { startTestDynamo } from '../../support/dynamo.ts';
-import { createRecordingDynamo } from '../../support/sdk-calls.ts';
+  aLargeExecution,
+  endedWith,
+  eventIdsOf,
+  newestFirst,
+  retention,
+  startLogs,
+  waitingUntil,
+  withDetail,
+} from './a-log.ts';
 
-const db = await startTestDynamo();
-afterAll(() => db[Symbol.asyncDispose]());
+const logs = await startLogs();
+afterAll(() => logs[Symbol.asyncDispose]());
+const { aLog } = logs;
 
-const retention = { endedDays: 30, heldDays: 90 };
-const bytesPerReadUnit = 8192;
 const budgetBytes = 4 * 1024 * 1024;
-let tables = 0;
-
-/** A log of its own, with what reads it. The index is left out: nothing here reads it. */
-async function aLog({ shards = 1, now = '2026-11-23T12:00:00.000Z' } = {}) {
-  const TableName = `executions-${++tables}`;
-  await db.dynamo.send(
-    new CreateTableCommand({
-      TableName,
-      BillingMode: 'PAY_PER_REQUEST',
-      AttributeDefinitions: [
-        { AttributeName: 'pk', AttributeType: 'S' },
-        { AttributeName: 'sk', AttributeType: 'S' },
-      ],
-      KeySchema: [
-        { AttributeName: 'pk', KeyType: 'HASH' },
-        { AttributeName: 'sk', KeyType: 'RANGE' },
-      ],
-    }),
-  );
-  await waitUntilTableExists(
-    { client: db.dynamo, minDelay: 0.01, maxDelay: 0.1, maxWaitTime: 5 },
-    { TableName },
-  );
-  const clock = createClock(now);
-  let readBytes = 0;
-  const recording = createRecordingDynamo(async (_, send) => {
-    const output = await send();
-    const { ConsumedCapacity } = output as { ConsumedCapacity?: { CapacityUnits?: number } };
-    readBytes += (ConsumedCapacity?.CapacityUnits ?? 0) * bytesPerReadUnit;
-    return output;
-  });
-  const settings = { tableName: TableName, now: clock.now };
-  const writing = { ...settings, dynamo: db.dynamo, retention };
-  const log = createExecutionLog({ ...writing, hours: createHourlyCounts(writing) });
-  const search = createExecutionSearch({ ...settings, dynamo: recording.dynamo, shards });
-  return {
-    ...recording,
-    clock,
-    search,
-    tableName: TableName,
-    /** Bytes read since the last call of this, as DynamoDB charges for them. */
-    takeReadBytes: () => {
-      const bytes = readBytes;
-      readBytes = 0;
-      return bytes;
-    },
-    write: async (records: readonly ExecutionRecord[]) => {
-      const batch = log.openBatch();
-      for (const record of records) batch.add(record, { redelivered: false });
-      expect((await batch.close()).unwritten).toEqual([]);
-      return records;
-    },
-    /** Every page from the first to the last. */
-    walk: async (filter: ExecutionFilter, limit: number) => {
-      const pages: ExecutionPage[] = [];
-      let cursor: string | undefined;
-      do {
-        const page = await search.list(filter, limit, cursor);
-        pages.push(page);
-        cursor = page.nextCursor ?? undefined;
-        if (pages.length > 500) throw new Error('The cursor does not come to an end.');
-      } while (cursor !== undefined);
-      return pages;
-    },
-  };
-}
-
-const eventIdsOf = (records: readonly ListedExecution[]) => records.map(({ key }) => readKey(key).eventId);
-
-/** The order of lists: newest first, then by what else is in the key. */
-/** A record as lists have it. */
-const asListed = ({
-  request: _request,
-  event: { raw: _raw, ...event },
-  ...record
-}: ExecutionRecord): ListedExecution => ({
-  ...record,
-  event,
-});
-const newestFirst = (records: readonly ExecutionRecord[]) =>
-  [...records]
-    .sort(({ key: a }, { key: b }) => {
-      if (a.sk !== b.sk) return a.sk > b.sk ? -1 : 1;
-      return a.pk > b.pk ? -1 : 1;
-    })
-    .map(asListed);
-
-/** An execution of about this many bytes, which do not compress. */
-function aLargeExecution(bytes: number, execution: Parameters<typeof anExecution>[0] = {}): ExecutionRecord {
-  const record = anExecution(execution);
-  const data = randomBytes(bytes).toString('base64').slice(0, bytes);
-  return { ...record, event: { ...record.event, raw: anEvent({ detail: { data } }) } };
-}
 
 describe('list', () => {
   it('is empty where nothing ran', async () => {
@@ -137,7 +44,7 @@ describe('list', () => {
     });
   });
 
-  it('gives every execution exactly once, newest first, whatever handlers, shards, times and limits', async () => {
+  it('gives every execution exactly once, newest first, whatever handlers, shards, times, filters and limits', async () => {
     const minutes = fc.integer({ min: 0, max: 3 * 60 });
     const execution = fc.record({
       handler: fc.integer({ min: 0, max: 3 }),
@@ -145,15 +52,26 @@ describe('list', () => {
       minute: fc.oneof(minutes, fc.constantFrom(0, 59, 60, 61)),
       day: fc.constantFrom(1, 1, 1, 20),
       event: fc.integer({ min: 0, max: 30 }),
-      failed: fc.boolean(),
+      state: fc.oneof(
+        fc.constant({ status: 'succeeded' as const }),
+        fc.constant({ status: 'failed' as const }),
+        fc.constant({ status: 'held' as const, reason: 'disabled' as const }),
+        minutes.map((minute) => waitingUntil(timeOf(2, minute))),
+      ),
       type: fc.constantFrom('client.create', 'client.update'),
+      objectId: fc.constantFrom(12, '12', 'a-7', null),
+      error: fc.constantFrom('http: status 500', 'timeout: no answer in 10000 ms'),
+      name: fc.constantFrom('Ädä "the first"', 'Bob'),
     });
     const filter = fc.record(
       {
         handlerId: fc.constantFrom('h_0', 'h_1'),
         event: fc.constant('client.update'),
-        status: fc.constantFrom('failed' as const, 'succeeded' as const),
+        status: fc.constantFrom(...ExecutionStatus.options),
         eventId: fc.integer({ min: 0, max: 30 }).map((event) => `e${event}`),
+        objectId: fc.constantFrom('12', 'a-7', '7'),
+        error: fc.constantFrom('STATUS 5', 'no answer'),
+        data: fc.constantFrom('ädä "The', 'bob'),
         from: minutes.map((minute) => timeOf(1, minute)),
         to: minutes.map((minute) => timeOf(1, minute)),
       },
@@ -165,29 +83,44 @@ describe('list', () => {
           maxLength: 40,
           selector: ({ handler, minute, day, event }) => `${handler} ${minute} ${day} ${event}`,
         }),
-        fc.array(filter, { minLength: 1, maxLength: 3 }),
+        fc.array(filter, { minLength: 1, maxLength: 6 }),
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1, max: 7 }),
         async (executions, filters, shards, limit) => {
-          const { write, walk } = await aLog({ shards });
-          const records = await write(
-            executions.map(({ handler, minute, day, event, failed, type }) =>
-              anExecution({
-                handlerId: `h_${handler}`,
-                time: timeOf(day, minute),
-                eventId: `e${event}`,
-                state: { status: failed ? 'failed' : 'succeeded' },
-                type,
-                shards,
-              }),
-            ),
+          const { write, walk, clock } = await aLog({ shards, now: timeOf(1, 200) });
+          const records = executions.map(
+            ({ handler, minute, day, event, state, type, objectId, error, name }) => {
+              const record = withDetail(
+                { name },
+                {
+                  handlerId: `h_${handler}`,
+                  time: timeOf(day, minute),
+                  eventId: `e${event}`,
+                  attempts: endedWith(error),
+                  state,
+                  type,
+                  shards,
+                },
+              );
+              return { ...record, event: { ...record.event, objectId } };
+            },
           );
-          for (const wanted of [{}, ...filters]) {
+          await write(records);
+          const byStatus = ExecutionStatus.options.map((status) => ({ status }));
+          const all: ExecutionFilter[] = [{}, ...byStatus, ...filters];
+          for (const wanted of all) {
+            const endsAt = endOf(wanted, clock.now());
             const pages = await walk(wanted, limit);
             expect(pages.flatMap((page) => page.records)).toEqual(
-              newestFirst(records.filter((record) => isWanted(record, wanted))),
+              newestFirst(
+                records.filter((record) => isWanted(record, { ...wanted, from: endsAt ?? wanted.from })),
+              ),
             );
             for (const page of pages.slice(0, -1)) expect(page.records).toHaveLength(limit);
+            expect(pages.map(({ searchedBackTo }) => searchedBackTo)).toEqual([
+              ...pages.slice(0, -1).map(() => null),
+              endsAt,
+            ]);
           }
         },
       ),
@@ -316,10 +249,15 @@ describe('what a list costs', () => {
 describe('a list that reads too much', () => {
   const oldest = '2026-11-23T08:00:00.000Z';
 
-  /** 120 executions of 100 KB in four hours, and one that failed before all of them: 12 MB. */
+  /** 120 executions of 100 KB in four hours, and one of another type before all of them: 12 MB. */
   async function aLargeLog() {
     const log = await aLog();
-    await log.write([anExecution({ time: oldest, eventId: 'needle', state: { status: 'failed' } })]);
+    await log.write([
+      withDetail(
+        { name: 'needle' },
+        { time: oldest, eventId: 'needle', type: 'client.update', attempts: endedWith('tls: needle') },
+      ),
+    ]);
     await log.write(
       Array.from({ length: 120 }, (_, index) =>
         aLargeExecution(100_000, {
@@ -335,17 +273,19 @@ describe('a list that reads too much', () => {
   let shared: ReturnType<typeof aLargeLog> | undefined;
   const theLargeLog = () => (shared ??= aLargeLog());
 
-  it.each([
-    ['all handlers', {}],
+  it.each<[string, ExecutionFilter]>([
+    ['one event type', { event: 'client.update' }],
     ['one event', { eventId: 'needle' }],
-    ['one event type', { event: 'client.create' }],
-  ])('stops, says how far back it looked, and finds the one match in the end: %s', async (_, also) => {
+    ['two filters', { event: 'client.update', status: 'succeeded', objectId: '12' }],
+    ['an error', { error: 'Needle', from: oldest }],
+    ['data', { data: 'Needle', from: oldest }],
+  ])('stops, says how far back it looked, and finds the one match in the end: %s', async (_, filter) => {
     const { search, takeReadBytes } = await theLargeLog();
     let cursor: string | undefined;
     let lookedBackTo = '9999';
     let requests = 0;
     for (;;) {
-      const page: ExecutionPage = await search.list({ status: 'failed', ...also }, 20, cursor);
+      const page: ExecutionPage = await search.list(filter, 20, cursor);
       requests++;
       // One round more than the budget at most: two handlers, a page of 1 MB each.
       expect(takeReadBytes()).toBeLessThan(budgetBytes + 2.5 * 1024 * 1024);
@@ -366,7 +306,7 @@ describe('a list that reads too much', () => {
 
   it('stops within one handler too', async () => {
     const { search } = await theLargeLog();
-    const page = await search.list({ handlerId: 'h_0', status: 'failed' }, 20);
+    const page = await search.list({ handlerId: 'h_0', event: 'client.update' }, 20);
     expect(page).toMatchObject({ records: [], searchedBackTo: expect.any(String) as string });
     expect(page.nextCursor).not.toBeNull();
   });
@@ -374,9 +314,9 @@ describe('a list that reads too much', () => {
   it('gives what it found before it stopped', async () => {
     const { search, write } = await aLargeLog();
     await write([
-      anExecution({ time: '2026-11-23T11:59:00.000Z', eventId: 'newest', state: { status: 'failed' } }),
+      anExecution({ time: '2026-11-23T11:59:00.000Z', eventId: 'newest', type: 'client.update' }),
     ]);
-    const page = await search.list({ status: 'failed' }, 20);
+    const page = await search.list({ event: 'client.update' }, 20);
     expect(eventIdsOf(page.records)).toEqual(['newest']);
     expect(page.searchedBackTo).not.toBeNull();
   });
@@ -393,7 +333,10 @@ describe('a list that reads too much', () => {
     );
     await write(matches);
     const pages = await walk({ event: 'client.update' }, 50);
-    expect(pages.flatMap(({ records }) => eventIdsOf(records))).toEqual(eventIdsOf(newestFirst(matches)));
+    expect(pages.flatMap(({ records }) => eventIdsOf(records))).toEqual([
+      ...eventIdsOf(newestFirst(matches)),
+      'needle',
+    ]);
     expect(pages.some(({ searchedBackTo }) => searchedBackTo !== null)).toBe(true);
   });
 
@@ -411,14 +354,14 @@ describe('a list that reads too much', () => {
     const needle = anExecution({
       handlerId: 'h_000',
       time: '2026-11-23T10:00:00.000Z',
-      state: { status: 'failed' },
+      type: 'client.update',
     });
     await write([needle]);
     let cursor: string | undefined;
     const found: ListedExecution[] = [];
     let requests = 0;
     do {
-      const page: ExecutionPage = await search.list({ status: 'failed' }, 20, cursor);
+      const page: ExecutionPage = await search.list({ event: 'client.update' }, 20, cursor);
       expect(takeReadBytes()).toBeLessThan(budgetBytes + 0.5 * 1024 * 1024);
       found.push(...page.records);
       cursor = page.nextCursor ?? undefined;
@@ -432,7 +375,7 @@ describe('a list that reads too much', () => {
     await write(
       Array.from({ length: 180 }, (_, index) => aLargeExecution(100_000, { handlerId: `h_${index % 60}` })),
     );
-    const page = await search.list({ status: 'failed' }, 20);
+    const page = await search.list({ event: 'client.update' }, 20);
     expect(page.searchedBackTo).not.toBeNull();
     expect(takeReadBytes()).toBeLessThan(60 * 110_000);
   });
@@ -467,9 +410,7 @@ describe('what has expired', () => {
     const [ended, held, waiting] = (await write([
       anExecution(),
       anExecution({ state: { status: 'held', reason: 'disabled' } }),
-      anExecution({
-        state: { status: 'waiting', reason: 'retry', nextAttemptAt: '2026-11-23T10:00:05.000Z' },
-      }),
+      anExecution({ state: waitingUntil() }),
     ])) as [ExecutionRecord, ExecutionRecord, ExecutionRecord];
     const handlerId = 'h_1234567890abcdef';
     const shown = async () =>
@@ -517,7 +458,7 @@ describe('get', () => {
     const { search, tableName } = await aLog();
     const key = { pk: 'h_1#0', sk: '2026-11-23T10:00:00.000Z#e' };
     const { status: _, ...item } = toItem({ ...anExecution(), key }, retention, new Date());
-    await db.dynamo.send(new PutCommand({ TableName: tableName, Item: item }));
+    await logs.dynamo.send(new PutCommand({ TableName: tableName, Item: item }));
     await expect(search.get(encodeExecutionId(key))).rejects.toThrow(NotFoundError);
   });
 });
@@ -526,17 +467,30 @@ function timeOf(day: number, minute: number): string {
   return new Date(Date.UTC(2026, 10, day, 9, minute)).toISOString();
 }
 
+/** Where a search ends that looks into texts and was not told. */
+function endOf({ error, data, from, to }: ExecutionFilter, now: Date): string | null {
+  if ((error === undefined && data === undefined) || from !== undefined) return null;
+  const end = Math.min(now.getTime(), to === undefined ? Infinity : Date.parse(to));
+  return new Date(end - 24 * 3_600_000).toISOString();
+}
+
 function isWanted(record: ExecutionRecord, filter: ExecutionFilter): boolean {
   const { handlerId, eventId, time } = readKey(record.key);
+  const { detail } = JSON.parse(record.event.raw) as { detail: { name?: string } };
   return (
     (filter.handlerId ?? handlerId) === handlerId &&
     (filter.eventId ?? eventId) === eventId &&
     (filter.event ?? record.event.type) === record.event.type &&
     (filter.status ?? record.state.status) === record.state.status &&
+    (filter.objectId === undefined || filter.objectId === String(record.event.objectId)) &&
+    isIn(record.attempts.at(-1)?.error ?? '', filter.error) &&
+    isIn(detail.name ?? '', filter.data) &&
     (filter.from ?? time) <= time &&
     (filter.to ?? time) >= time
   );
 }
+
+const isIn = (text: string, wanted = ''): boolean => text.toLowerCase().includes(wanted.toLowerCase());
 
 function encodeJson(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url');
