@@ -1,13 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { resourceOf, resourcesOf, synthesize } from './synthesize.ts';
+import { idOf, resourceOf, resourcesOf, synthesize } from './synthesize.ts';
 
 const template = synthesize();
 const mapping = (settings?: Record<string, unknown>) =>
   resourceOf(synthesize(settings), 'AWS::Lambda::EventSourceMapping', 'Retries').Properties;
 const arnOf = (logicalId: string) => ({ 'Fn::GetAtt': [logicalId, 'Arn'] });
-const [sweeperId = ''] = Object.keys(resourcesOf(template, 'AWS::Lambda::Function')).filter((id) =>
-  id.startsWith('RetriesSweep'),
-);
+const sweeperId = idOf(template, 'AWS::Lambda::Function', 'RetriesSweep');
 
 describe('the retrier', () => {
   it('has a sixth of the time that the queue hides a wake-up call, and ten tries', () => {

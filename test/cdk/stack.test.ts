@@ -2,6 +2,7 @@ import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
 import { executionsTable, handlersTable } from '../../shared/aws/tables.ts';
 import {
+  idOf,
   permissionsOf,
   resourceOf,
   resourcesOf,
@@ -13,12 +14,6 @@ import {
 const template = synthesize();
 const queues = resourcesOf(template, 'AWS::SQS::Queue');
 const arnOf = (logicalId: string) => ({ 'Fn::GetAtt': [logicalId, 'Arn'] });
-
-const idOf = (type: string, prefix: string) => {
-  const id = Object.keys(resourcesOf(template, type)).find((candidate) => candidate.startsWith(prefix));
-  if (id === undefined) throw new Error(`no ${type} begins with ${prefix}`);
-  return id;
-};
 
 const keys = (partitionKey: string, sortKey: string) => [
   { AttributeName: partitionKey, KeyType: 'HASH' },
@@ -191,7 +186,7 @@ describe('intake', () => {
     expect(allowed).toHaveLength(2);
     for (const { Condition } of allowed) {
       expect(Condition).toEqual({
-        ArnEquals: { 'aws:SourceArn': arnOf(idOf('AWS::Events::Rule', 'Intake')) },
+        ArnEquals: { 'aws:SourceArn': arnOf(idOf(template, 'AWS::Events::Rule', 'Intake')) },
       });
     }
   });
@@ -418,7 +413,7 @@ describe('the API', () => {
     expect(permissions).toHaveLength(1);
     expect(permissions[0]?.Properties['Principal']).toBe('apigateway.amazonaws.com');
     expect(JSON.stringify(permissions[0]?.Properties['SourceArn'])).toContain(
-      idOf('AWS::ApiGatewayV2::Api', 'ApiHttpApi'),
+      idOf(template, 'AWS::ApiGatewayV2::Api', 'ApiHttpApi'),
     );
     template.resourceCountIs('AWS::Lambda::Url', 0);
   });
@@ -436,7 +431,7 @@ describe('monitoring', () => {
   const alarms = resourcesOf(template, 'AWS::CloudWatch::Alarm');
 
   const functionNamed = (prefix: string) => [
-    { Name: 'FunctionName', Value: { Ref: idOf('AWS::Lambda::Function', prefix) } },
+    { Name: 'FunctionName', Value: { Ref: idOf(template, 'AWS::Lambda::Function', prefix) } },
   ];
 
   it('watches that the sweeper empties every queue where messages come to rest', () => {

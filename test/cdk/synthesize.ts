@@ -32,14 +32,18 @@ export function synthesize(
 export const resourcesOf = (template: Template, type: string): Record<string, Resource> =>
   template.findResources(type) as Record<string, Resource>;
 
-/** The resource of a type whose logical id begins like this (the rest is a hash of its path). */
-export function resourceOf(template: Template, type: string, idPrefix: string): Resource {
-  const found = Object.entries(resourcesOf(template, type)).filter(([id]) => id.startsWith(idPrefix));
-  if (found.length !== 1 || found[0] === undefined) {
-    throw new Error(`${found.length} resources ${type} begin with ${idPrefix}`);
+/** The logical id of the one resource of a type that begins like this (the rest is a hash of its path). */
+export function idOf(template: Template, type: string, prefix: string): string {
+  const [id, ...more] = Object.keys(resourcesOf(template, type)).filter((name) => name.startsWith(prefix));
+  if (id === undefined || more.length > 0) {
+    throw new Error(`${id === undefined ? 'no' : 1 + more.length} ${type} begin with ${prefix}`);
   }
-  return found[0][1];
+  return id;
 }
+
+/** The resource with that id. */
+export const resourceOf = (template: Template, type: string, prefix: string): Resource =>
+  resourcesOf(template, type)[idOf(template, type, prefix)] as Resource;
 
 /** The statements of a policy, or of the policy of a queue. */
 export const statementsOf = (resource: Resource): Statement[] =>
