@@ -6,6 +6,7 @@ import { createRouter } from '../../../functions/api/router.ts';
 import { buildServices } from '../../../functions/api/services.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import { startReceiver } from '../../support/http-server.ts';
+import { startLambdaConfigurations } from '../../support/lambda-configurations.ts';
 import { startEnvironment, type Environment } from '../environment.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what comes over the wire; each test says what it must be
@@ -16,7 +17,13 @@ export type PutEventsEntry = Record<'EventBusName' | 'Source' | 'DetailType' | '
   Time: number;
 };
 
-/** The API on real parts: what the function's own `buildServices` makes of an environment, and a bus. */
+/** The scripts of the deployment that the tests' API belongs to, as Lambda knows them. */
+export const scripts = {
+  'handoff-mail': { Runtime: 'nodejs24.x', Description: 'Sends a mail' },
+  'handoff-rates-sync': { Runtime: 'python3.14', Description: 'Hands rates on' },
+};
+
+/** The API on real parts: what the function's own `buildServices` makes of an environment, a bus, and Lambda. */
 export async function startApi(around?: Environment) {
   const environment = around ?? (await startEnvironment());
   let published: PutEventsEntry[] = [];
@@ -34,7 +41,13 @@ export async function startApi(around?: Environment) {
       .end(JSON.stringify({ FailedEntryCount, Entries: taken }));
   });
   process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] = bus.url;
-  const variables = { ...environment.variables, EVENT_BUS: 'handoff' };
+  const lambdas = await startLambdaConfigurations(scripts);
+  const variables = {
+    ...environment.variables,
+    EVENT_BUS: 'handoff',
+    SCRIPTS: 'rates-sync,mail',
+    SCRIPT_FUNCTION_PREFIX: 'handoff-',
+  };
 
   const open = (settings: Record<string, string> = {}) =>
     createRouter(buildServices(parseEnv(ApiEnv, { ...variables, ...settings })));
@@ -73,6 +86,7 @@ export async function startApi(around?: Environment) {
   return {
     ...environment,
     variables,
+    lambdas,
     router,
     open,
     request,
@@ -81,10 +95,12 @@ export async function startApi(around?: Environment) {
     /** After each test. */
     async clear() {
       published = [];
+      lambdas.deploy(scripts);
       await environment.clear();
     },
     async [Symbol.asyncDispose]() {
       await bus.close();
+      await lambdas[Symbol.asyncDispose]();
       if (around === undefined) await environment[Symbol.asyncDispose]();
     },
   };

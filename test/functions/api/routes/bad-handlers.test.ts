@@ -41,7 +41,19 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['no target', { target: undefined }, ['target']],
   ['null as target', { target: null }, ['target']],
   ['a target without a type', { target: { url: 'https://crm.example/' } }, ['target.type']],
-  ['a script', { target: { type: 'script', script: 'x' } }, ['target.type']],
+  ['a script that is not there', { target: { type: 'script', script: 'x' } }, ['target.script']],
+  ['a script without a name', { target: { type: 'script' } }, ['target.script']],
+  [
+    'a script and a URL',
+    { target: { type: 'script', script: 'mail', url: 'https://a.example' } },
+    ['target.url'],
+  ],
+  [
+    'a script for more than 120 s',
+    { target: { type: 'script', script: 'mail', timeoutMs: 120_001 } },
+    ['target.timeoutMs'],
+  ],
+  ['a script at an endpoint', withTarget({ script: 'mail' }), ['target.script']],
   ['an unknown type', { target: { type: 'email' } }, ['target.type']],
   ['ftp://', withTarget({ url: 'ftp://crm.example/hook' }), ['target.url']],
   ['file://', withTarget({ url: 'file:///etc/passwd' }), ['target.url']],
@@ -94,6 +106,16 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['a priority in words', { priority: '7' }, ['priority']],
   ['an unknown field', { nmae: 'x' }, ['nmae']],
   ['an unknown field of the target', withTarget({ uri: 'x' }), ['target.uri']],
+  ['a schedule in words', { retry: { schedule: 'sometimes' } }, ['retry.schedule']],
+  ['a number as schedule', { retry: { schedule: 5 } }, ['retry.schedule']],
+  ['a wait in words', { retry: { schedule: [5, 10, '1h'] } }, ['retry.schedule.2']],
+  [
+    'waits too short and too long',
+    { retry: { schedule: [0, 5, 604_801] } },
+    ['retry.schedule.0', 'retry.schedule.2'],
+  ],
+  ['51 waits', { retry: { schedule: Array.from({ length: 51 }, () => 5) } }, ['retry.schedule']],
+  ['waits of 35 days', { retry: { schedule: Array.from({ length: 5 }, () => 604_800) } }, ['retry.schedule']],
   ['an unknown field of retry', { retry: { schedule: 'default', max: 3 } }, ['retry.max']],
   ['an id of its own', { id: 'h_mine' }, ['id']],
   ['several faults at once', { name: '', priority: 0, extra: 1 }, ['extra', 'name', 'priority']],
@@ -105,10 +127,7 @@ const notYet: [name: string, change: object, field: string][] = [
   ['auth', withTarget({ auth: { type: 'bearer', token: 't' } }), 'target.auth'],
   ['another format', withTarget({ format: 'cloudevents' }), 'target.format'],
   ['onFailure halt', { onFailure: 'halt' }, 'onFailure'],
-  ['another schedule', { retry: { schedule: [5, 10] } }, 'retry.schedule'],
-  ['no retries', { retry: { schedule: 'none' } }, 'retry.schedule'],
   ['a rate limit', { rateLimit: { perSecond: 5 } }, 'rateLimit'],
-  ['a script', { target: { type: 'script', script: 'x' } }, 'target.type'],
 ];
 
 describe('POST /v1/handlers, 400', () => {
@@ -132,6 +151,42 @@ describe('POST /v1/handlers, 400', () => {
     expect(messageOf(misspelt, 'events.0')).toContain('"client.create"');
     const before = await post({ ...aHandlerInput(), events: ['before.client.create'] });
     expect(messageOf(before, 'events.0')).toContain('only run after the fact');
+  });
+
+  it('a script that is not in the deployment, naming those that are, however it is saved', async () => {
+    const script = (name: string) => ({ target: { type: 'script', script: name } });
+    const [http, saved] = [await api.create(), await api.create(script('mail'))];
+    const target = script('mial');
+    for (const [method, path, body] of [
+      ['POST', '', { ...aHandlerInput(), ...target }],
+      ['PUT', `/${http.id}`, { ...aHandlerInput(), ...target }],
+      ['PATCH', `/${http.id}`, target],
+      ['PATCH', `/${saved.id}`, { target: { script: 'mial' } }],
+    ] as const) {
+      const answer = await api.request(method, `/v1/handlers${path}`, body);
+      expect(fieldsOf(answer, 400)).toEqual(['target.script']);
+      expect(messageOf(answer, 'target.script')).toBe(
+        'there is no script "mial" in this deployment; there are mail, rates-sync',
+      );
+    }
+    const bare = await api.request(
+      'PATCH',
+      `/v1/handlers/${saved.id}`,
+      { priority: 5 },
+      { app: api.open({ SCRIPTS: '' }) },
+    );
+    expect(messageOf(bare, 'target.script')).toBe(
+      'there is no script "mail" in this deployment; it has none',
+    );
+  });
+
+  it('says what a schedule may be', async () => {
+    const answer = await post({ ...aHandlerInput(), retry: { schedule: [5, 'x'] } });
+    expect(messageOf(answer, 'retry.schedule.1')).toBe('must be a wait of 1 to 604800 seconds (7 days)');
+    const words = await post({ ...aHandlerInput(), retry: { schedule: 'x' } });
+    expect(messageOf(words, 'retry.schedule')).toBe(
+      'must be "default", "none" or a list of waits in seconds',
+    );
   });
 
   it.each(['__proto__', 'constructor', 'prototype'])(
@@ -219,6 +274,10 @@ describe('POST /v1/handlers, 201', () => {
     ['both ends of the priority', { priority: 1000 }],
     ['a header with every kind of character', withTarget({ headers: { 'X-A_b.c~1': 'a\t!"~ ;,=' } })],
     ['an international name', withTarget({ url: 'https://bücher.example/ü?q=ß' })],
+    ['a script', { target: { type: 'script', script: 'rates-sync', timeoutMs: 120_000 } }],
+    ['no retries', { retry: { schedule: 'none' } }],
+    ['no retries, as a list', { retry: { schedule: [] } }],
+    ['a schedule of its own', { retry: { schedule: [1, 60, 604_800] } }],
     ['defaults that are said', { filter: null, transform: null, rateLimit: null, onFailure: 'continue' }],
   ])('%s', async (_, change) => {
     const answer = await post({ ...aHandlerInput(), ...change });

@@ -42,6 +42,16 @@ describe('POST /v1/handlers', () => {
     expect(JSON.stringify(later.map(({ body }) => body))).not.toMatch(/secret|whsec_/iu);
   });
 
+  it('201: takes a script, which has a secret too', async () => {
+    const target = { type: 'script', script: 'mail' };
+    const { status, body } = await api.request('POST', '/v1/handlers', { ...aHandlerInput(), target });
+    expect(status).toBe(201);
+    expect(body.target).toEqual({ ...target, timeoutMs: 30_000 });
+    expect(body.secret).toMatch(/^whsec_/u);
+    const read = await api.request('GET', `/v1/handlers/${body.id}`);
+    expect(read.body.target).toEqual(body.target);
+  });
+
   it('201: gives every handler its own id and secret', async () => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => api.request('POST', '/v1/handlers', aHandlerInput())),
@@ -206,8 +216,29 @@ describe('PATCH /v1/handlers/{id}', () => {
     const handler = await api.create();
     const path = `/v1/handlers/${handler.id}`;
     const answer = await api.request('PATCH', path, { target: { type: 'script' } });
-    expect(fieldsOf(answer, 400)).toEqual(['target.type']);
+    expect(fieldsOf(answer, 400)).toEqual(['target.script']);
     expect((await api.request('GET', path)).body.version).toBe(1);
+  });
+
+  it('200: another target.type replaces the target, and the secret stays', async () => {
+    const handler = await api.create({ target: { ...aHandlerInput().target, headers: { 'x-a': '1' } } });
+    const { sealedSecrets } = await api.store.get(handler.id as string);
+    const path = `/v1/handlers/${handler.id}`;
+    const script = await api.request('PATCH', path, { target: { type: 'script', script: 'mail' } });
+    expect(script.body.target).toEqual({ type: 'script', script: 'mail', timeoutMs: 30_000 });
+    const renamed = await api.request('PATCH', path, { target: { script: 'rates-sync', timeoutMs: 500 } });
+    expect(renamed.body.target).toEqual({ type: 'script', script: 'rates-sync', timeoutMs: 500 });
+    const http = await api.request('PATCH', path, { target: aHandlerInput().target });
+    expect(http.body.target).toEqual({ ...handler.target, headers: {} });
+    expect((await api.store.get(handler.id as string)).sealedSecrets).toEqual(sealedSecrets);
+  });
+
+  it('200: sets a schedule as a whole', async () => {
+    const handler = await api.create({ retry: { schedule: [5, 60] } });
+    const path = `/v1/handlers/${handler.id}`;
+    for (const schedule of [[7], [], 'none', 'default']) {
+      expect((await api.request('PATCH', path, { retry: { schedule } })).body.retry).toEqual({ schedule });
+    }
   });
 
   it.each([
@@ -370,6 +401,16 @@ describe('POST /v1/handlers/{id}/enable, /disable', () => {
     expect(answer).toMatchObject({ status: 200, body: { status: 'disabled' } });
   });
 
+  it('200: flips a handler whose script this deployment has no more', async () => {
+    const handler = await api.create({ target: { type: 'script', script: 'mail' } });
+    const without = api.open({ SCRIPTS: '' });
+    for (const [verb, status] of Object.entries({ disable: 'disabled', enable: 'enabled' })) {
+      const path = `/v1/handlers/${handler.id}/${verb}`;
+      const answer = await api.request('POST', path, undefined, { app: without });
+      expect(answer).toMatchObject({ status: 200, body: { status } });
+    }
+  });
+
   it('409: on an archived one, and it stays archived', async () => {
     const handler = await api.create({ status: 'archived' });
     const path = `/v1/handlers/${handler.id}`;
@@ -422,15 +463,18 @@ describe('GET /v1/handlers', () => {
     }
   });
 
-  it('200: by type, and by a text in name, description or URL, whatever its case', async () => {
+  it('200: by type, and by a text in name, description, URL or script, whatever its case', async () => {
     await api.create({ name: 'Ledger' });
     await api.create({ name: 'a', description: 'Feeds the LEDGER' });
     await api.create({ name: 'b', target: { type: 'http', url: 'https://ledger.example/' } });
     await api.create({ name: 'c' });
+    await api.create({ name: 'd', target: { type: 'script', script: 'rates-sync' } });
     expect(namesOf(await api.request('GET', '/v1/handlers?q=ledger'))).toEqual(['Ledger', 'a', 'b']);
+    expect(namesOf(await api.request('GET', '/v1/handlers?q=RATES-'))).toEqual(['d']);
     expect(namesOf(await api.request('GET', '/v1/handlers?q=100%25'))).toEqual([]);
     expect(namesOf(await api.request('GET', '/v1/handlers?type=http'))).toHaveLength(4);
-    expect(namesOf(await api.request('GET', '/v1/handlers?type=script'))).toEqual([]);
+    expect(namesOf(await api.request('GET', '/v1/handlers?type=script'))).toEqual(['d']);
+    expect(namesOf(await api.request('GET', '/v1/handlers?type=script&q=ledger'))).toEqual([]);
     expect(
       namesOf(await api.request('GET', '/v1/handlers?type=http&q=ledger&event=client.create')),
     ).toHaveLength(3);
