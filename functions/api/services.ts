@@ -1,5 +1,6 @@
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
+import { createIdempotency } from '../../shared/events/idempotency.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
@@ -44,6 +45,7 @@ export function buildServices(env: ApiEnv) {
       prefix: env.SCRIPT_FUNCTION_PREFIX,
       now,
     }),
+    idempotency: createIdempotency({ dynamo, tableName: env.EXECUTIONS_TABLE, now }),
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
     targets,
   };

@@ -1,10 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { maxEventBytes } from '../../../shared/events/envelope.ts';
-import { eventTypeProblem } from '../../../shared/events/catalogue.ts';
-import { InvalidInputError, TooLargeError } from '../../../shared/errors.ts';
+import { TooLargeError } from '../../../shared/errors.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
 import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
+import { NewEvent } from '../new-event.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -13,51 +13,56 @@ const source = 'handoff.api';
 // The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
 const envelopeMargin = randomBytes(192).toString('base64');
 
-const NewEvent = z
-  .strictObject({
-    type: z.string().superRefine((name, context) => {
-      const problem = name.startsWith('handoff.')
-        ? 'events that begin with "handoff." are emitted by Handoff alone'
-        : eventTypeProblem(name);
-      if (problem !== null) context.addIssue({ code: 'custom', message: problem });
-    }),
-    objectId: z
-      .union([z.string().max(256), z.number()])
-      .nullable()
-      .default(null)
-      .describe("The entity's own id"),
-    data: z.record(z.string(), z.unknown()).default({}),
-  })
-  .openapi('NewEvent');
-
 const PublishedEvent = z.object({ id: z.string(), time: z.iso.datetime() }).openapi('PublishedEvent');
+
+const IdempotencyKey = z
+  .string()
+  .refine((key) => /^[\x20-\x7e]{1,255}$/u.test(key), 'must be 1 to 255 printable ASCII characters')
+  .describe(
+    "1 to 255 printable ASCII characters of the caller's choice, a UUID for instance. For 24 hours, repeats with the same key and body get the first answer and publish nothing. A request that fails leaves its key free",
+  );
 
 const publish = createRoute({
   method: 'post',
   path: '/v1/events',
   summary: 'Publish an event on the bus',
-  request: { body: { content: { 'application/json': { schema: NewEvent } }, required: true } },
+  request: {
+    headers: z.object({ 'Idempotency-Key': IdempotencyKey.optional() }),
+    body: { content: { 'application/json': { schema: NewEvent } }, required: true },
+  },
   responses: {
     202: {
       description: 'The bus has it; its handlers run from now on',
+      headers: z.object({
+        'idempotency-replayed': z
+          .literal('true')
+          .optional()
+          .describe('Set when this is the answer to an earlier request with the same Idempotency-Key'),
+      }),
       content: { 'application/json': { schema: PublishedEvent } },
     },
     ...problems(400, 413),
+    409: {
+      ...problems(409)[409],
+      description:
+        'The Idempotency-Key was used with another body, or the first request with it is still being worked on',
+    },
   },
 });
 
-export function addEventRoutes(app: OpenAPIHono, { publishEvent, now }: Services): void {
+export function addEventRoutes(app: OpenAPIHono, { publishEvent, idempotency, now }: Services): void {
   app.openapi(publish, async (context) => {
-    if (context.req.header('idempotency-key') !== undefined) {
-      throw new InvalidInputError([{ field: 'Idempotency-Key', message: 'not available yet: leave it out' }]);
-    }
     const { type, objectId, data } = context.req.valid('json');
+    const key = context.req.valid('header')['Idempotency-Key'];
     // EventBridge keeps whole seconds: answer the time that the event will have.
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
     const event = { type, source, time, detail: { objectId, data } };
     requireSize(event);
-    const { id } = await publishEvent(event);
-    return context.json({ id, time: time.toISOString() }, 202);
+    const put = async () => ({ id: (await publishEvent(event)).id, time: time.toISOString() });
+    if (key === undefined) return context.json(await put(), 202);
+    const body = JSON.stringify({ type, objectId, data });
+    const { answer, replayed } = await idempotency.once({ key, body }, put);
+    return context.json(answer, 202, replayed ? { 'idempotency-replayed': 'true' } : {});
   });
 }
 

@@ -46,7 +46,10 @@ const declared = {
   'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
   'GET /v1/executions': [200, 400],
   'GET /v1/executions/{id}': [200, 400, 404],
-  'POST /v1/events': [202, 400, 413],
+  'POST /v1/events': [202, 400, 409, 413],
+  'GET /v1/event-types': [200, 400],
+  'GET /v1/event-types/{name}': [200, 400, 404],
+  'GET /v1/scripts': [200, 400],
 };
 
 describe('GET /v1/openapi.json', () => {
@@ -92,6 +95,7 @@ describe('GET /v1/openapi.json', () => {
     const large = { name: 'x'.repeat(1024 * 1024) };
     const unchanged = { name: 'n', events: ['*'], target: live.target };
     const stale = { 'if-match': '"0"' };
+    const used = { 'idempotency-key': 'k-1' };
     const [one, old] = [`/v1/handlers/${live.id}`, `/v1/handlers/${archived.id}`];
     const [none, long] = ['/v1/handlers/h_gone', `/v1/handlers/${'x'.repeat(65)}`];
 
@@ -126,10 +130,16 @@ describe('GET /v1/openapi.json', () => {
         ['/v1/executions/x_1'],
       ],
       'POST /v1/events': [
-        ['/v1/events', { type: 'crm.x' }],
+        ['/v1/events', { type: 'crm.x' }, used],
         ['/v1/events', {}],
+        ['/v1/events', { type: 'crm.y' }, used],
         ['/v1/events', large],
       ],
+      'GET /v1/event-types': [['/v1/event-types'], ['/v1/event-types?limit=0']],
+      'GET /v1/event-types/{name}': ['client.create', 'x'.repeat(129), 'crm.x'].map((name) => [
+        `/v1/event-types/${name}`,
+      ]),
+      'GET /v1/scripts': [['/v1/scripts'], ['/v1/scripts?limit=0']],
       // The last one, since the handler is gone after it.
       'DELETE /v1/handlers/{id}': [[long], [none], [one, undefined, stale], [one]],
     };

@@ -78,13 +78,6 @@ describe('POST /v1/events', () => {
     expect(messageOf(await publish({ type: 'client.creat' }), 'type')).toContain('"client.create"');
   });
 
-  it('400: an Idempotency-Key, which is not available yet', async () => {
-    const answer = await publish({ type: 'client.create' }, { 'idempotency-key': 'k-1' });
-    expect(fieldsOf(answer, 400)).toEqual(['Idempotency-Key']);
-    expect(messageOf(answer, 'Idempotency-Key')).toContain('not available yet');
-    expect(api.published()).toEqual([]);
-  });
-
   it('takes nearly 1 MB; 413: what is more than a bus would carry, and a body of more than 1 MB', async () => {
     const withText = (length: number) => ({ type: 'client.create', data: { text: 'x'.repeat(length) } });
     expect((await publish(withText(1_046_000))).status).toBe(202);
@@ -137,5 +130,82 @@ describe('POST /v1/events', () => {
     expect(JSON.stringify(answer.body)).not.toMatch(/Throttling|inner words/u);
     expect(JSON.stringify(lines)).toContain('inner words');
     expect(lines).toHaveLength(1);
+  });
+});
+
+describe('POST /v1/events with an Idempotency-Key', () => {
+  const event = { type: 'client.create', objectId: 12, data: { name: 'Ada' } };
+  const publishAs = (key: string, body: unknown = event, app = api.router) =>
+    api.request('POST', '/v1/events', body, { headers: { 'idempotency-key': key }, app });
+
+  it('202: publishes once; a repeat gets the same answer, and is told that it is one', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-11-23T10:00:00.987Z') });
+    const first = await publishAs('k-1');
+    expect(first).toMatchObject({ status: 202, body: { time: '2026-11-23T10:00:00.000Z' } });
+    expect(first.headers.has('idempotency-replayed')).toBe(false);
+    vi.setSystemTime('2026-11-24T09:59:59Z');
+    const sameJson = ' { "type":"client.create", "objectId":12,"data":{"name":"\\u0041da"} }';
+    for (const [body, app] of [[event], [sameJson], [event, api.open()]] as const) {
+      const repeat = await publishAs('k-1', body, app);
+      expect(repeat).toMatchObject({ status: 202, body: first.body as object });
+      expect(repeat.headers.get('idempotency-replayed')).toBe('true');
+    }
+    expect(api.published()).toHaveLength(1);
+    vi.setSystemTime('2026-11-24T10:00:02Z');
+    expect((await publishAs('k-1')).headers.has('idempotency-replayed')).toBe(false);
+    expect(api.published()).toHaveLength(2);
+  });
+
+  it('202: publishes each time without one, or with others', async () => {
+    for (const key of ['a', 'A', 'a b', '"a"', 'x'.repeat(255)])
+      expect((await publishAs(key)).status).toBe(202);
+    expect((await publish(event)).status).toBe(202);
+    expect((await publish(event)).status).toBe(202);
+    expect(api.published()).toHaveLength(7);
+  });
+
+  it.each([
+    ['another type', { ...event, type: 'client.update' }],
+    ['another object', { ...event, objectId: '12' }],
+    ['other data', { ...event, data: { name: 'Bo' } }],
+  ])('409: with %s', async (_, other) => {
+    await publishAs('k-1');
+    const answer = await publishAs('k-1', other);
+    expect(fieldsOf(answer, 409)).toEqual([]);
+    expect(answer.body.detail).toContain('was used with another body');
+    expect(api.published()).toHaveLength(1);
+  });
+
+  it('409: while the first is still being worked on; publishes once, however many come at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => publishAs('k-1')));
+    expect(api.published()).toHaveLength(1);
+    const taken = answers.filter(({ status }) => status === 202);
+    expect(new Set(taken.map(({ body }) => body.id as string)).size).toBe(1);
+    for (const answer of answers.filter(({ status }) => status !== 202)) {
+      fieldsOf(answer, 409);
+      expect(answer.body.detail).toContain('still being worked on');
+    }
+  });
+
+  it('500: when the bus does not take it, and the key is free again', async () => {
+    captureLog();
+    fieldsOf(await publishAs('k-1', { type: 'bus.full' }), 500);
+    fieldsOf(await publishAs('k-1', { type: 'bus.full' }), 500);
+    const answer = await publishAs('k-1');
+    expect(answer.status).toBe(202);
+    expect(answer.headers.has('idempotency-replayed')).toBe(false);
+  });
+
+  it('400, 413: and the key is not used up', async () => {
+    fieldsOf(await publishAs('k-1', { type: 'client.creat' }), 400);
+    fieldsOf(await publishAs('k-1', { type: 'a.b', data: { text: 'x'.repeat(1_048_200) } }), 413);
+    expect((await publishAs('k-1')).status).toBe(202);
+  });
+
+  it.each(['', 'x'.repeat(256), 'schlüssel', 'a\tb', '\u007f'])('400: the key %j', async (key) => {
+    const answer = await publishAs(key);
+    expect(fieldsOf(answer, 400)).toEqual(['Idempotency-Key']);
+    expect(messageOf(answer, 'Idempotency-Key')).toBe('must be 1 to 255 printable ASCII characters');
+    expect(api.published()).toEqual([]);
   });
 });
