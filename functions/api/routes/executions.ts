@@ -7,14 +7,14 @@ import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 import { sentRequest } from '../sent-request.ts';
-
-const Time = z.iso
-  .datetime({ offset: true })
-  .transform((time) => new Date(time).toISOString())
-  .refine((time) => /^\d{4}-/u.test(time), 'must be in the years 0 to 9999');
+import { Time } from '../time.ts';
 
 const whichTime =
   "What counts is the event's own time; where that is more than an hour from when the queue took the event, the hour in which it did";
+
+// What is looked for in texts. An empty one is in all of them, and would read everything for nothing.
+const Text = z.string().min(1).max(200);
+const textSearch = 'Without "from", of the last 24 hours (before "to") only';
 
 const list = createRoute({
   method: 'get',
@@ -26,6 +26,14 @@ const list = createRoute({
       event: z.string().max(128).optional().describe('The event type'),
       status: ExecutionStatus.optional(),
       eventId: z.string().max(128).optional(),
+      objectId: z
+        .string()
+        .min(1)
+        .max(256)
+        .optional()
+        .describe("The id of the event's entity, number or text"),
+      error: Text.optional().describe(`In the error of the last attempt, in any case. ${textSearch}`),
+      data: Text.optional().describe(`In the detail of the event, as JSON, in any case. ${textSearch}`),
       from: Time.optional().describe(`Not before this time. ${whichTime}`),
       to: Time.optional().describe(`Not after this time. ${whichTime}`),
       ...pageQuery,
@@ -43,7 +51,7 @@ const list = createRoute({
               .datetime()
               .optional()
               .describe(
-                'Set when the search stopped because it had read enough; nextCursor goes on from there',
+                'Set when the search stopped because it had read enough (nextCursor goes on from there), and at the end of one in texts without "from"',
               ),
           }),
         },

@@ -67,6 +67,7 @@ describe('GET /v1/executions/{id}', () => {
       error: 'http: status 500',
       eventBody: JSON.parse(event) as unknown,
       request: {
+        type: 'http',
         method: 'PUT',
         url: `${receiver.url}/hook?a=1`,
         headers: {
@@ -88,6 +89,7 @@ describe('GET /v1/executions/{id}', () => {
           statusCode: 500,
           error: 'http: status 500',
           response: 'broken',
+          output: null,
         },
       ],
     });
@@ -179,6 +181,8 @@ describe('GET /v1/executions', () => {
       'handlerId=h_bbbbbbbbbbbbbbbb': [],
       'handlerId=': [],
       'event=': [],
+      'eventId=b&status=succeeded': ['b'],
+      'eventId=b&status=failed': [],
     };
     for (const [query, eventIds] of Object.entries(lists)) {
       const page = await list(`?${query}`);
@@ -187,6 +191,126 @@ describe('GET /v1/executions', () => {
       if (query.startsWith('handlerId')) continue;
       expect(eventIdsOf(await list(`?handlerId=${common.handlerId}&${query}`))).toEqual(eventIds);
     }
+  });
+
+  /** Executions one minute apart, newest first: `a` is the last minute's. */
+  async function logBodies(bodies: Record<string, { detail: unknown; error?: string; raw?: string }>) {
+    const newest = Date.now() - 60_000;
+    const records = Object.entries(bodies).map(([eventId, { detail, error = null, raw }], index) => {
+      const time = new Date(newest - index * 60_000).toISOString();
+      const record = anExecution({
+        eventId,
+        time,
+        ...(error !== null && { state: { status: 'failed' } }),
+        attempts: anExecution().attempts.map((attempt) => ({ ...attempt, error })),
+      });
+      const event = anEvent({ id: eventId, time, detail });
+      const { objectId = null } = detail as { objectId?: string | number | null };
+      return { ...record, event: { ...record.event, objectId, raw: raw ?? event } };
+    });
+    await logExecutions(api, records);
+  }
+
+  it('200: those of one object, be its id a number or text', async () => {
+    await logBodies({
+      a: { detail: { objectId: 12 } },
+      b: { detail: { objectId: '12' } },
+      c: { detail: { objectId: 'client 12' } },
+      d: { detail: { objectId: 120 } },
+      e: { detail: { objectId: '9007199254740993' } },
+      f: { detail: {} },
+    });
+    const lists = {
+      '12': ['a', 'b'],
+      'client+12': ['c'],
+      '120': ['d'],
+      '9007199254740993': ['e'],
+      '012': [],
+      '12.0': [],
+      null: [],
+      NaN: [],
+    };
+    for (const [objectId, eventIds] of Object.entries(lists)) {
+      const page = await list(`?objectId=${objectId}`);
+      expect([objectId, eventIdsOf(page)]).toEqual([objectId, eventIds]);
+      expect(page).not.toHaveProperty('searchedBackTo');
+    }
+  });
+
+  it('200: those whose last error contains a text, in any case', async () => {
+    await logBodies({
+      a: { detail: {}, error: 'tls: certificate has expired' },
+      b: { detail: {}, error: 'timeout: NO answer in 10000 ms' },
+      c: { detail: { note: 'certificate has expired' } },
+    });
+    const lists = {
+      CERTIFICATE: ['a'],
+      'no+answer': ['b'],
+      ':+': ['a', 'b'],
+      note: [],
+      'no+answer&status=failed': ['b'],
+      'no+answer&status=succeeded': [],
+      'no+answer&handlerId=h_none': [],
+    };
+    for (const [query, eventIds] of Object.entries(lists)) {
+      expect([query, eventIdsOf(await list(`?error=${query}`))]).toEqual([query, eventIds]);
+    }
+  });
+
+  it('200: those whose detail contains a text, in any case and however it was written', async () => {
+    const name = 'Ädä "the first" O\\Neil';
+    // As an upstream that escapes all that it may would write it.
+    const escaped = JSON.stringify({ name }).replace('Ädä', '\\u00c4d\\u00e4');
+    const raw = anEvent({ id: 'b', detail: 0 }).replace('"detail":0', `"detail" : ${escaped}`);
+    await logBodies({
+      a: { detail: { name, filler: 'x'.repeat(20_000) } },
+      b: { detail: { name }, raw },
+      c: { detail: { data: { balance: '12.5000', tags: ['VIP'] } } },
+      d: { detail: { line: 'one\ntwo' }, error: 'vip' },
+    });
+    const lists: [text: string, eventIds: string[]][] = [
+      ['ÄDÄ', ['a', 'b']],
+      ['the first" o\\neil', ['a', 'b']],
+      ['"name":"Ädä', ['a', 'b']],
+      ['x'.repeat(200), ['a']],
+      ['"12.5000"', ['c']],
+      ['vip', ['c']],
+      ['["VIP"]', ['c']],
+      ['one\ntwo', ['d']],
+      // Not in the detail: the envelope's.
+      ['detail-type', []],
+      ['client.create', []],
+    ];
+    for (const [text, eventIds] of lists) {
+      expect([text, eventIdsOf(await list(`?data=${encodeURIComponent(text)}`))]).toEqual([text, eventIds]);
+    }
+    expect(eventIdsOf(await list('?data=vip&objectId=12'))).toEqual([]);
+    expect(eventIdsOf(await list('?data=one&error=vip'))).toEqual(['d']);
+  });
+
+  it('200: searches in texts go back a day, and say so, unless they are told how far', async () => {
+    const hour = 3_600_000;
+    const ago = (hours: number) => new Date(Date.now() - hours * hour).toISOString();
+    await logExecutions(api, [
+      anExecution({ eventId: 'new', time: ago(1) }),
+      anExecution({ eventId: 'old', time: ago(25) }),
+    ]);
+    const back = async (query: string) => {
+      const page = await list(`?data=Ada${query}`);
+      const { searchedBackTo } = page as { searchedBackTo?: string };
+      return {
+        found: eventIdsOf(page),
+        hours: searchedBackTo && Math.round((Date.now() - Date.parse(searchedBackTo)) / hour),
+        nextCursor: page.nextCursor as unknown,
+      };
+    };
+    const end = { nextCursor: null };
+    expect(await back('')).toEqual({ found: ['new'], hours: 24, ...end });
+    expect(await back(`&to=${ago(-5)}`)).toEqual({ found: ['new'], hours: 24, ...end });
+    expect(await back(`&to=${ago(2)}`)).toEqual({ found: ['old'], hours: 26, ...end });
+    expect(await back(`&from=${ago(30)}`)).toEqual({ found: ['new', 'old'], hours: undefined, ...end });
+    expect(await back('&handlerId=h_1234567890abcdef')).toEqual({ found: ['new'], hours: 24, ...end });
+    expect(await back('&status=waiting')).toEqual({ found: [], hours: 24, ...end });
   });
 
   const cursorOf = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -208,6 +332,13 @@ describe('GET /v1/executions', () => {
     [`event=${'x'.repeat(3000)}`, 'event'],
     [`eventId=${'x'.repeat(3000)}`, 'eventId'],
     ['objectid=12', 'objectid'],
+    ['objectId=', 'objectId'],
+    [`objectId=${'x'.repeat(257)}`, 'objectId'],
+    ['error=', 'error'],
+    [`error=${'x'.repeat(201)}`, 'error'],
+    ['data=', 'data'],
+    [`data=${'x'.repeat(201)}`, 'data'],
+    ['data=a&data=b', 'data'],
   ])('400: for %s', async (query, field) => {
     await logExecutions(api, [anExecution()]);
     expect(fieldsOf(await api.request('GET', `/v1/executions?${query}`), 400)).toEqual([field]);
@@ -222,7 +353,13 @@ describe('GET /v1/executions', () => {
   ])('never breaks on a forged cursor: %s', async (cursor) => {
     const handlerId = 'h_1234567890abcdef';
     await logExecutions(api, [anExecution({ handlerId })]);
-    for (const query of [`cursor=${cursor}`, `handlerId=${handlerId}&cursor=${cursor}`]) {
+    for (const filter of [
+      '',
+      `handlerId=${handlerId}&`,
+      'status=held&',
+      `handlerId=${handlerId}&status=held&`,
+    ]) {
+      const query = `${filter}cursor=${cursor}`;
       expect([200, 400]).toContain((await api.request('GET', `/v1/executions?${query}`)).status);
     }
   });
