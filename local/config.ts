@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 import { sharedEnv } from '../shared/env.ts';
@@ -31,6 +32,11 @@ export const EngineConfig = z.object({
     .undefined('is not available yet; use HANDOFF_TOKEN')
     .optional()
     .describe('More tokens, each with its role; not available yet'),
+  HANDOFF_SCRIPTS: z
+    .string()
+    .default(fileURLToPath(new URL('../functions/scripts', import.meta.url)))
+    .describe('Folder of the scripts that handlers may run, a folder for each; read at the start'),
+  PATH: z.string().default('').describe('Where python3 is looked for, and the PATH of every script'),
   HANDOFF_FSYNC: z
     .stringbool('must be true or false')
     .default(false)
@@ -42,7 +48,7 @@ export const EngineConfig = z.object({
     .positive('must be a number above 0 and at most 1')
     .max(1, 'must be a number above 0 and at most 1')
     .default(1)
-    .describe('Multiplies every wait of a retry; below 1 for tests only'),
+    .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
   HANDOFF_ALLOW_HTTP: z
     .stringbool('must be true or false')
     .default(false)

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { eventsQueue } from '../shared/aws/queues.ts';
+import { eventsQueue, retriesQueue } from '../shared/aws/queues.ts';
+import { findScripts, type Script } from '../shared/scripts/find-scripts.ts';
 import { busName } from './aws-identity.ts';
 import { createAwsEndpoint } from './aws-endpoint.ts';
 import { type EngineConfig, isLoopback } from './config.ts';
@@ -10,8 +11,12 @@ import { startEventSource } from './event-source.ts';
 import { setFunctionEnvironment } from './function-environment.ts';
 import { type Functions, loadFunctions } from './functions.ts';
 import { createHttpApi } from './http-api.ts';
-import { openQueues } from './queue.ts';
+import { createLambdaEndpoint, scriptFunctionPrefix } from './lambda-endpoint.ts';
+import { openQueues, type Queue, type Queues } from './queue.ts';
+import { createPrivateEndpoint } from './private-endpoint.ts';
+import { startSchedule } from './schedule.ts';
 import { listen } from './server.ts';
+import { createSqsEndpoint, queueUrl } from './sqs-endpoint.ts';
 import { StartError } from './start-error.ts';
 import { madeToken } from './token.ts';
 
@@ -19,6 +24,14 @@ import { madeToken } from './token.ts';
 const requestGraceMs = 1500;
 const batchGraceMs = 3000;
 const tablesGraceMs = 1000;
+
+const sweepEveryMs = 60_000;
+// However short the waits of a test are made: a sweep reads eight partitions.
+const minSweepEveryMs = 250;
+const sweeperTimeoutMs = 60_000;
+
+// Each is a process of its own; the dispatcher and the retrier may both have so many.
+const maxConcurrentScripts = 8;
 
 export type Engine = {
   /** Where the API and the AWS endpoint are, e.g. `http://127.0.0.1:8080`. */
@@ -54,10 +67,9 @@ export async function startEngine(
       fsync: config.HANDOFF_FSYNC,
     });
     undo.push(() => queues.close());
-    const visibilityTimeoutMs = eventsQueue.visibilityTimeoutSeconds * 1000;
-    const deadLetters = { queue: 'events-dead-letters', maxReceiveCount: eventsQueue.maxReceiveCount };
-    queues.open(deadLetters.queue, { visibilityTimeoutMs });
-    const events = queues.open('events', { visibilityTimeoutMs, deadLetters });
+    const events = openQueue(queues, 'events', eventsQueue);
+    const retries = openQueue(queues, 'retries', retriesQueue);
+    const scripts = readScripts(config.HANDOFF_SCRIPTS);
 
     const dataKey = await openDataKeyFile(folder);
     undo.push(() => dataKey.discard());
@@ -65,10 +77,29 @@ export async function startEngine(
     const tables = await startDynamoDb(folder === null ? null : join(folder, tablesFolder));
     undo.push(() => tables.stop(tablesGraceMs));
 
-    // The functions publish on a port of their own: the public one may be closed to AWS calls.
-    const privateEndpoint = createAwsEndpoint({ queue: events, isLoopback: true });
-    const privateServer = await listen('127.0.0.1', 0, privateEndpoint);
+    // What the functions call is on a port of its own, for them alone.
+    const { accessKeyId } = tables.credentials;
+    const lambda = createLambdaEndpoint({ scripts, accessKeyId, path: config.PATH });
+    undo.push(() => lambda.stop());
+    const privateServer = await listen(
+      '127.0.0.1',
+      0,
+      createPrivateEndpoint({
+        eventBridge: createAwsEndpoint({ queue: events.queue, isLoopback: true }),
+        sqs: createSqsEndpoint({
+          queues: new Map(
+            [events, retries].flatMap(({ queue, deadLetters }) => [
+              [queue.name, queue],
+              [deadLetters.name, deadLetters],
+            ]),
+          ),
+          accessKeyId,
+        }),
+        lambda: lambda.listener,
+      }),
+    );
     undo.push(() => privateServer.close(0));
+    const urlOfQueue = ({ name }: Queue): string => queueUrl(privateServer.port, name);
 
     setFunctionEnvironment(process.env, {
       handlersTable: tableNames.handlers,
@@ -80,26 +111,52 @@ export async function startEngine(
       retryScale: config.HANDOFF_RETRY_SCALE,
       dynamoDbEndpoint: tables.endpoint,
       credentials: tables.credentials,
-      eventBridgeEndpoint: `http://127.0.0.1:${privateServer.port}`,
+      privateEndpoint: `http://127.0.0.1:${privateServer.port}`,
+      queueUrls: {
+        events: urlOfQueue(events.queue),
+        retries: urlOfQueue(retries.queue),
+        eventsDeadLetters: urlOfQueue(events.deadLetters),
+        retriesDeadLetters: urlOfQueue(retries.deadLetters),
+      },
+      scripts: scripts.map(({ name }) => name),
+      scriptFunctionPrefix,
+      maxConcurrentScripts,
     });
     const functions = await load();
 
-    const awsEndpoint = createAwsEndpoint({ queue: events, isLoopback: isLoopback(config.HOST) });
+    const awsEndpoint = createAwsEndpoint({ queue: events.queue, isLoopback: isLoopback(config.HOST) });
     const httpApi = createHttpApi({ handler: functions.api, token });
     const server = await listen(config.HOST, config.PORT, (request, response) =>
       request.method === 'POST' && request.url === '/'
         ? awsEndpoint(request, response)
         : httpApi(request, response),
     );
-    const eventSource = startEventSource({
-      queue: events,
+    const retryScale = config.HANDOFF_RETRY_SCALE;
+    const dispatching = startEventSource({
+      queue: events.queue,
       handler: functions.dispatcher,
       functionName: 'dispatcher',
       timeoutMs: eventsQueue.dispatcherTimeoutSeconds * 1000,
-      retryScale: config.HANDOFF_RETRY_SCALE,
+      retryScale,
+    });
+    const retrying = startEventSource({
+      queue: retries.queue,
+      handler: functions.retrier,
+      functionName: 'retrier',
+      timeoutMs: retriesQueue.retrierTimeoutSeconds * 1000,
+      retryScale,
+    });
+    const sweeping = startSchedule({
+      everyMs: Math.max(minSweepEveryMs, sweepEveryMs * retryScale),
+      handler: functions.sweeper,
+      functionName: 'sweeper',
+      timeoutMs: sweeperTimeoutMs,
     });
     undo.push(async () => {
-      await Promise.all([server.close(requestGraceMs), eventSource.stop(batchGraceMs)]);
+      await Promise.all([
+        server.close(requestGraceMs),
+        ...[dispatching, retrying, sweeping].map((running) => running.stop(batchGraceMs)),
+      ]);
     });
 
     return { url: urlOf(config.HOST, server.port), token, failed: tables.failed, stop };
@@ -110,6 +167,32 @@ export async function startEngine(
   } catch (error) {
     await stop();
     throw error;
+  }
+}
+
+/** A queue and the one for its dead letters. */
+function openQueue(
+  queues: Queues,
+  name: string,
+  {
+    visibilityTimeoutSeconds,
+    maxReceiveCount,
+  }: { visibilityTimeoutSeconds: number; maxReceiveCount: number },
+): { queue: Queue; deadLetters: Queue } {
+  const visibilityTimeoutMs = visibilityTimeoutSeconds * 1000;
+  const deadLetters = queues.open(`${name}-dead-letters`, { visibilityTimeoutMs });
+  const queue = queues.open(name, {
+    visibilityTimeoutMs,
+    deadLetters: { queue: deadLetters.name, maxReceiveCount },
+  });
+  return { queue, deadLetters };
+}
+
+function readScripts(folder: string): Script[] {
+  try {
+    return findScripts(resolve(folder));
+  } catch (cause) {
+    throw new StartError(`HANDOFF_SCRIPTS: ${(cause as Error).message}`, { cause });
   }
 }
 

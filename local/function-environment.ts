@@ -11,7 +11,12 @@ export type FunctionSettings = {
   retryScale: number;
   dynamoDbEndpoint: string;
   credentials: { accessKeyId: string; secretAccessKey: string };
-  eventBridgeEndpoint: string;
+  /** Of EventBridge, SQS and Lambda. */
+  privateEndpoint: string;
+  queueUrls: { events: string; retries: string; eventsDeadLetters: string; retriesDeadLetters: string };
+  scripts: readonly string[];
+  scriptFunctionPrefix: string;
+  maxConcurrentScripts: number;
 };
 
 /**
@@ -27,6 +32,13 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     EXECUTIONS_TABLE: settings.executionsTable,
     DATA_KEY: `file:${settings.dataKeyFile}`,
     EVENT_BUS: settings.busName,
+    EVENTS_QUEUE: settings.queueUrls.events,
+    RETRIES_QUEUE: settings.queueUrls.retries,
+    EVENTS_DEAD_LETTERS_QUEUE: settings.queueUrls.eventsDeadLetters,
+    RETRIES_DEAD_LETTERS_QUEUE: settings.queueUrls.retriesDeadLetters,
+    SCRIPTS: settings.scripts.join(','),
+    SCRIPT_FUNCTION_PREFIX: settings.scriptFunctionPrefix,
+    MAX_CONCURRENT_SCRIPTS: String(settings.maxConcurrentScripts),
     ALLOW_HTTP: String(settings.allowHttp),
     ALLOW_CIDRS: settings.allowCidrs,
     RETRY_SCALE: String(settings.retryScale),
@@ -34,7 +46,9 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,
     AWS_ENDPOINT_URL_DYNAMODB: settings.dynamoDbEndpoint,
-    AWS_ENDPOINT_URL_EVENTBRIDGE: settings.eventBridgeEndpoint,
+    AWS_ENDPOINT_URL_EVENTBRIDGE: settings.privateEndpoint,
+    AWS_ENDPOINT_URL_SQS: settings.privateEndpoint,
+    AWS_ENDPOINT_URL_LAMBDA: settings.privateEndpoint,
     // ~/.aws/config can name endpoints, proxies and a retry mode too.
     AWS_CONFIG_FILE: devNull,
     AWS_SHARED_CREDENTIALS_FILE: devNull,

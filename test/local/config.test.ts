@@ -14,6 +14,8 @@ describe('parseConfig', () => {
       HANDOFF_RETRY_SCALE: 1,
       HANDOFF_ALLOW_HTTP: false,
       HANDOFF_ALLOW_CIDRS: [],
+      HANDOFF_SCRIPTS: fileURLToPath(new URL('../../functions/scripts', import.meta.url)),
+      PATH: '',
     });
   });
 

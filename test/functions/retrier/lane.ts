@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DispatcherEnv } from '../../../functions/dispatcher/env.ts';
-import { dispatchBatch } from '../../../functions/dispatcher/dispatch.ts';
+import { dispatchBatch, type BatchReport } from '../../../functions/dispatcher/dispatch.ts';
 import { buildServices as buildDispatcher } from '../../../functions/dispatcher/services.ts';
 import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
@@ -31,16 +31,16 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     retriers.push(services);
     return services;
   }
-  const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, environment.variables), {
-    now,
-    random: () => 0.5,
-  });
   const sweeper = buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
-  /** Dispatches an event, as its first delivery. */
-  const dispatch = (event: Parameters<typeof anEvent>[0] = {}) =>
-    dispatchBatch(
+  /** Dispatches an event, as its first delivery, in a fresh environment. */
+  async function dispatch(event: Parameters<typeof anEvent>[0] = {}): Promise<BatchReport> {
+    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, environment.variables), {
+      now,
+      random: () => 0.5,
+    });
+    const report = await dispatchBatch(
       dispatcher,
       [
         {
@@ -52,6 +52,9 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
       ],
       inMs(180_000),
     );
+    await dispatcher.targets.agent.close();
+    return report;
+  }
 
   /** Hands the retrier what the queue has for it now; what it has worked off is gone from there. */
   async function retryDue(
@@ -88,7 +91,6 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
       clock.set(start);
     },
     async [Symbol.asyncDispose]() {
-      await dispatcher.targets.agent.destroy();
       await environment[Symbol.asyncDispose]();
     },
   };

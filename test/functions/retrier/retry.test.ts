@@ -30,6 +30,10 @@ async function only(handler: Pick<Handler, 'id'>): Promise<ExecutionRecord> {
   return records[0] as ExecutionRecord;
 }
 
+/** Takes the wake-up calls that the queue has now, as a retrier does that dies with them. Answers how many. */
+const loseCalls = (): number =>
+  lane.queues.retries.delete(lane.queues.retries.receive(10).map(({ receiptHandle }) => receiptHandle));
+
 /** Changes a stored handler, as the API would. */
 async function edit(handler: Handler, change: Partial<Handler>): Promise<void> {
   const { sealedSecrets } = await lane.store.get(handler.id);
@@ -142,9 +146,9 @@ describe('a wake-up call', () => {
   ])('does nothing when it %s', async (_, retry, generation) => {
     await using receiver = await startSickReceiver();
     const handler = await failOnce({ target: { url: receiver.url }, retry });
-    lane.queues.retries.delete(lane.queues.retries.receive(10).map(({ receiptHandle }) => receiptHandle));
     const { key } = await only(handler);
     if (generation === 0) lane.clock.advance(60_000);
+    loseCalls();
     await lane.wake({ key, generation });
     expect(await lane.retryDue()).toMatchObject({ stale: 1 });
     expect(receiver.requests).toHaveLength(1);
@@ -197,8 +201,8 @@ describe('a claim', () => {
   it('that ended without a result is taken over, and the third one is logged as a failed attempt', async () => {
     await using receiver = await startSickReceiver();
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10, 20] } });
-    lane.queues.retries.delete(lane.queues.retries.receive(10).map(({ receiptHandle }) => receiptHandle));
     lane.clock.advance(11_000);
+    loseCalls();
     for (let lost = 1; lost <= 3; lost++) {
       await loseClaim(handler);
       await lane.wake(await only(handler));
@@ -293,8 +297,6 @@ describe('the sweeper', () => {
   it('wakes what has lost its call, once, and again when that is lost too', async () => {
     await using receiver = await startSickReceiver();
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10, 3600] } });
-    const loseCalls = () =>
-      lane.queues.retries.delete(lane.queues.retries.receive(10).map(({ receiptHandle }) => receiptHandle));
     lane.clock.advance(11_000);
     expect(loseCalls()).toBe(1);
     expect(await lane.sweep()).toMatchObject({ woken: 0 });
