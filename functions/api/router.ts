@@ -19,6 +19,7 @@ import { addExecutionRoutes } from './routes/executions.ts';
 import { addHandlerTestRoutes } from './routes/handler-tests.ts';
 import { addHandlerRoutes } from './routes/handlers.ts';
 import { addScriptRoutes } from './routes/scripts.ts';
+import { addStatsRoutes } from './routes/stats.ts';
 import type { Services } from './services.ts';
 
 /** The management API: its routes, and the one place where errors become HTTP. */
@@ -32,6 +33,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addEventRoutes(app, services);
   addEventTypeRoutes(app, services);
   addScriptRoutes(app, services);
+  addStatsRoutes(app, services);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

@@ -5,6 +5,7 @@ import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
+import { createExecutionStats } from '../../shared/executions/stats.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
@@ -32,6 +33,7 @@ export function buildServices(env: ApiEnv) {
       mayCreate: true,
     }),
     executions: createExecutionSearch({ ...table, shards: env.LOG_SHARDS }),
+    readStats: createExecutionStats(table),
     reopener: createReopener({
       ...table,
       hours: createHourlyCounts({ ...table, retention }),

@@ -50,6 +50,7 @@ const declared = {
   'GET /v1/event-types': [200, 400],
   'GET /v1/event-types/{name}': [200, 400, 404],
   'GET /v1/scripts': [200, 400],
+  'GET /v1/stats': [200, 400],
 };
 
 describe('GET /v1/openapi.json', () => {
@@ -140,6 +141,7 @@ describe('GET /v1/openapi.json', () => {
         `/v1/event-types/${name}`,
       ]),
       'GET /v1/scripts': [['/v1/scripts'], ['/v1/scripts?limit=0']],
+      'GET /v1/stats': [['/v1/stats'], ['/v1/stats?from=now']],
       // The last one, since the handler is gone after it.
       'DELETE /v1/handlers/{id}': [[long], [none], [one, undefined, stale], [one]],
     };
