@@ -106,6 +106,13 @@ export function createPartitionReader({
     } while (after !== null);
   }
 
+  /** Every item, at once. */
+  async function readWhole(query: PartitionQuery): Promise<Record<string, unknown>[]> {
+    const items: Record<string, unknown>[] = [];
+    for await (const item of readAll(query)) items.push(item);
+    return items;
+  }
+
   /**
    * The items with these keys, in no particular order; those that are gone are left out.
    *
@@ -142,7 +149,7 @@ export function createPartitionReader({
   /** Whether the search has read, or taken, as much as it may. */
   const isSpent = (): boolean => bytesLeft <= 0 || now().getTime() > endsAt;
 
-  return { readPage, readAll, readItems, isSpent, bytesLeft: () => bytesLeft };
+  return { readPage, readAll, readWhole, readItems, isSpent, bytesLeft: () => bytesLeft };
 }
 
 // Some of the names (status) are words of DynamoDB's own.

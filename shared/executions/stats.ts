@@ -134,13 +134,13 @@ const hoursBetween = (from: Date, to: Date): string[] =>
 /** The hours in which anything ran, newest first. */
 async function hoursWithRows(from: Date, to: Date, reader: PartitionReader, now: Date): Promise<string[]> {
   const hours = hoursBetween(from, to);
-  const rows = reader.readAll({
+  const rows = await reader.readWhole({
     pk: hoursPartition,
     range: { low: hours[0] ?? '', high: hours.at(-1) ?? '' },
     attributes: ['sk'],
     expiresAfter: Math.floor(now.getTime() / 1000),
   });
-  return (await Array.fromAsync(rows)).map(({ sk }) => sk as string);
+  return rows.map(({ sk }) => sk as string);
 }
 
 type Row = Readonly<Record<string, unknown>>;
@@ -151,12 +151,12 @@ async function readRows(
   hour: string,
   reader: PartitionReader,
 ): Promise<{ hour: string; handlerId: string; row: Row }[]> {
-  const rows = reader.readAll({
+  const rows = await reader.readWhole({
     pk: hourPartition(hour),
     range: { low: beforeEverything, high: afterEverything },
     attributes: ['sk', ...countedAttributes],
   });
-  return (await Array.fromAsync(rows)).map((row) => ({ hour, handlerId: row['sk'] as string, row }));
+  return rows.map((row) => ({ hour, handlerId: row['sk'] as string, row }));
 }
 
 /** Sums by attribute of the rows. */

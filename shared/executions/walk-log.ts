@@ -78,14 +78,12 @@ async function* hoursBack(
 
 // An expired row of an hour counts: executions that were changed later are kept longer than it.
 async function handlersIn(hour: string, reader: PartitionReader): Promise<string[]> {
-  const rows = reader.readAll({
+  const rows = await reader.readWhole({
     pk: hourPartition(hour),
     range: { low: beforeEverything, high: afterEverything },
     attributes: ['sk'],
   });
-  const handlerIds: string[] = [];
-  for await (const { sk } of rows) handlerIds.push(sk as string);
-  return handlerIds;
+  return rows.map(({ sk }) => sk as string);
 }
 
 const merge = (search: Search, pks: readonly string[], range: Range): AsyncGenerator<Step<ListedExecution>> =>
