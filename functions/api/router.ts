@@ -13,6 +13,7 @@ import { log } from '../../shared/log.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
+import { addDeadLetterRoutes } from './routes/dead-letters.ts';
 import { addEventTypeRoutes } from './routes/event-types.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
@@ -34,6 +35,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addEventTypeRoutes(app, services);
   addScriptRoutes(app, services);
   addStatsRoutes(app, services);
+  addDeadLetterRoutes(app, services);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',

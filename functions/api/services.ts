@@ -1,7 +1,9 @@
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
+import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createIdempotency } from '../../shared/events/idempotency.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
+import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
@@ -48,6 +50,8 @@ export function buildServices(env: ApiEnv) {
       now,
     }),
     idempotency: createIdempotency({ dynamo, tableName: env.EXECUTIONS_TABLE, now }),
+    deadLetters: createDeadLetters({ ...table, keptDays: env.HELD_RETENTION_DAYS }),
+    requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
     targets,
   };

@@ -51,6 +51,8 @@ const declared = {
   'GET /v1/event-types/{name}': [200, 400, 404],
   'GET /v1/scripts': [200, 400],
   'GET /v1/stats': [200, 400],
+  'GET /v1/dead-letters': [200, 400],
+  'POST /v1/dead-letters/redrive': [200, 400, 413],
 };
 
 describe('GET /v1/openapi.json', () => {
@@ -142,6 +144,11 @@ describe('GET /v1/openapi.json', () => {
       ]),
       'GET /v1/scripts': [['/v1/scripts'], ['/v1/scripts?limit=0']],
       'GET /v1/stats': [['/v1/stats'], ['/v1/stats?from=now']],
+      'GET /v1/dead-letters': [['/v1/dead-letters'], ['/v1/dead-letters?limit=0']],
+      'POST /v1/dead-letters/redrive': [{ all: true }, {}, large].map((body) => [
+        '/v1/dead-letters/redrive',
+        body,
+      ]),
       // The last one, since the handler is gone after it.
       'DELETE /v1/handlers/{id}': [[long], [none], [one, undefined, stale], [one]],
     };
@@ -186,7 +193,7 @@ describe('GET /v1/openapi.json', () => {
         parameters.length,
       );
       expect(summary).not.toBe('');
-      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/\w+$/u.test(route);
+      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|dead-letters\/redrive)$/u.test(route);
       expect([route, requestBody?.required]).toEqual([route, takesBody ? true : undefined]);
     }
   });
