@@ -120,7 +120,7 @@ const schema = `
   ) STRICT;
   CREATE INDEX IF NOT EXISTS messageVisible ON message (queue, visibleAt);
   CREATE TABLE IF NOT EXISTS body (number INTEGER PRIMARY KEY, text TEXT NOT NULL, attributes TEXT) STRICT;`;
-// A file of version 0.1 has bodies without attributes.
+// A file that an earlier version made has bodies without attributes.
 const hasAttributes = "SELECT count(*) AS columns FROM pragma_table_info('body') WHERE name = 'attributes'";
 const addAttributes = 'ALTER TABLE body ADD COLUMN attributes TEXT';
 
