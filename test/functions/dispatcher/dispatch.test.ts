@@ -5,7 +5,7 @@ import { summarize } from '../../../shared/executions/execution.ts';
 import { anEvent } from '../../support/builders.ts';
 import { closedPort, startRawServer, startReceiver } from '../../support/http-server.ts';
 import { answerInCrowds, answerTogether, noteTimes } from './answers.ts';
-import { aMessage, again, inMs, startDispatcher } from './dispatcher.ts';
+import { aMessage, inMs, startDispatcher } from './dispatcher.ts';
 
 let dispatcher: Awaited<ReturnType<typeof startDispatcher>>;
 beforeAll(async () => {
@@ -31,6 +31,7 @@ describe('dispatchBatch: an event and its handlers', () => {
       messages: 1,
       failedMessageIds: [],
       deadLetters: 0,
+      putOff: 0,
       repeated: 0,
       executions: { ...nothing, succeeded: 3 },
       problems: [],
@@ -101,9 +102,20 @@ describe('dispatchBatch: an event and its handlers', () => {
       event: { type: 'client.create', time: '2026-11-23T10:00:00.000Z', objectId: 12, raw: body },
       state: { status: 'succeeded' },
       generation: 1,
+      attemptsBefore: 0,
       startedAt,
       attemptCount: 1,
-      attempts: [{ number: 1, at: startedAt, durationMs, statusCode: 201, error: null, response: 'made' }],
+      attempts: [
+        {
+          number: 1,
+          at: startedAt,
+          durationMs,
+          statusCode: 201,
+          error: null,
+          response: 'made',
+          output: null,
+        },
+      ],
       request: {
         type: 'http',
         method: 'POST',
@@ -340,21 +352,30 @@ describe('dispatchBatch: a handler that does not run', () => {
 });
 
 describe('dispatchBatch: the deadline', () => {
-  it('does not begin a call that could outlive it, and gives the message back', async () => {
+  it('does not begin a call that could outlive it, and sends the event again', async () => {
     await using receiver = await startReceiver();
     const handler = await dispatcher.register({ target: { url: receiver.url, timeoutMs: 20_000 } });
     const message = aMessage();
     const report = await dispatcher.dispatch([message], { deadline: inMs(20_000) });
-    expect(report).toMatchObject({
-      failedMessageIds: [message.id],
-      executions: nothing,
-      problems: ['Error: The deadline of the batch was too near for the rest of the event.'],
-    });
+    expect(report).toMatchObject({ failedMessageIds: [], putOff: 1, executions: nothing, problems: [] });
     expect(receiver.requests).toEqual([]);
     expect(await dispatcher.logOf(handler)).toEqual([]);
+    expect(dispatcher.queues.events.receive(10)).toMatchObject([
+      { body: message.body, attributes: { sentAt: message.sentAt.toISOString() } },
+    ]);
   });
 
-  it('logs the first priority, gives the rest of the event back, and does not repeat what is logged', async () => {
+  it('gives the message back when the event could not be sent again', async () => {
+    await using receiver = await startReceiver();
+    await dispatcher.register({ target: { url: receiver.url, timeoutMs: 20_000 } });
+    const message = aMessage();
+    const services = dispatcher.coldStart({ EVENTS_QUEUE: `${dispatcher.variables.EVENTS_QUEUE}-gone` });
+    const report = await dispatcher.dispatch([message], { services, deadline: inMs(20_000) });
+    expect(report).toMatchObject({ failedMessageIds: [message.id], executions: nothing });
+    expect(report.problems).toEqual([expect.stringContaining('The events queue did not take')]);
+  });
+
+  it('logs the first priority, sends the rest of the event again, and does not repeat what is logged', async () => {
     await using receiver = await startReceiver();
     await dispatcher.register({ priority: 1, target: { url: `${receiver.url}/1`, timeoutMs: 1000 } });
     await dispatcher.register({ priority: 2, target: { url: `${receiver.url}/2`, timeoutMs: 30_000 } });
@@ -362,9 +383,16 @@ describe('dispatchBatch: the deadline', () => {
     const message = aMessage();
 
     const first = await dispatcher.dispatch([message], { deadline: inMs(30_000) });
-    expect(first).toMatchObject({ failedMessageIds: [message.id], executions: { ...nothing, succeeded: 1 } });
+    expect(first).toMatchObject({
+      failedMessageIds: [],
+      putOff: 1,
+      executions: { ...nothing, succeeded: 1 },
+    });
 
-    const second = await dispatcher.dispatch([again(message)]);
+    const [sentAgain] = dispatcher.queues.events.receive(10);
+    const second = await dispatcher.dispatch([
+      aMessage({ body: sentAgain?.body ?? '', sentAt: new Date(sentAgain?.attributes['sentAt'] ?? '') }),
+    ]);
     expect(second).toMatchObject({
       failedMessageIds: [],
       repeated: 1,

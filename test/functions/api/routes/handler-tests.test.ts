@@ -1,0 +1,166 @@
+import { Webhook } from 'standardwebhooks';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { builtInEventTypes } from '../../../../shared/events/catalogue.ts';
+import { startReceiver } from '../../../support/http-server.ts';
+import { startApi } from '../api.ts';
+
+let api: Awaited<ReturnType<typeof startApi>>;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterEach(() => api.clear());
+afterAll(() => api[Symbol.asyncDispose]());
+
+const sampleOf = (type: string) => builtInEventTypes.find(({ name }) => name === type)?.sample;
+
+describe('POST /v1/handlers/{id}/test', () => {
+  it('delivers the sample of the first event type, signed with the secret of the handler', async () => {
+    await using receiver = await startReceiver((_, response) => void response.writeHead(201).end('made'));
+    const created = await api.request('POST', '/v1/handlers', {
+      name: 'CRM',
+      events: ['account.*', 'client.create'],
+      target: { type: 'http', url: `${receiver.url}/hook` },
+    });
+    const { id, secret } = created.body;
+    const { status, body } = await api.request('POST', `/v1/handlers/${id}/test`);
+    expect(status).toBe(200);
+
+    const [delivery] = receiver.requests;
+    expect(
+      new Webhook(secret).verify(delivery?.body ?? '', delivery?.headers as Record<string, string>),
+    ).toMatchObject({
+      type: 'account.create',
+      ...sampleOf('account.create'),
+    });
+    expect(body).toMatchObject({
+      execution: {
+        handlerId: id,
+        handlerName: 'CRM',
+        event: 'account.create',
+        objectId: 310,
+        status: 'succeeded',
+        attemptCount: 1,
+        statusCode: 201,
+        eventBody: { 'detail-type': 'account.create', source: 'handoff.test' },
+        attempts: [{ number: 1, statusCode: 201, response: 'made' }],
+      },
+      request: { type: 'http', method: 'POST', url: `${receiver.url}/hook`, body: delivery?.body },
+      response: { statusCode: 201, body: 'made' },
+    });
+    expect(body.request.headers['webhook-signature']).toBe('***');
+    expect(body.execution).not.toHaveProperty('id');
+    // A test is no event: nothing of it is in the log.
+    expect((await api.request('GET', '/v1/executions')).body.items).toEqual([]);
+  });
+
+  it('delivers the event that it was given', async () => {
+    await using receiver = await startReceiver();
+    const { id } = await api.create({ target: { type: 'http', url: receiver.url } });
+    await api.request('POST', `/v1/handlers/${id}/test`, {
+      event: { type: 'crm.note', objectId: 'n-1', data: { text: 'Zoë' } },
+    });
+    expect(JSON.parse(receiver.requests[0]?.body ?? '')).toMatchObject({
+      type: 'crm.note',
+      objectId: 'n-1',
+      data: { text: 'Zoë' },
+    });
+  });
+
+  it('runs a disabled handler, because that is how one finds out before enabling it', async () => {
+    await using receiver = await startReceiver();
+    const { id } = await api.create({ status: 'disabled', target: { type: 'http', url: receiver.url } });
+    expect((await api.request('POST', `/v1/handlers/${id}/test`)).body.execution.status).toBe('succeeded');
+  });
+
+  it('answers 200 for a failure, and does not try again', async () => {
+    await using receiver = await startReceiver((_, response) => void response.writeHead(503).end('later'));
+    const { id } = await api.create({ target: { type: 'http', url: receiver.url } });
+    const { status, body } = await api.request('POST', `/v1/handlers/${id}/test`);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      execution: { status: 'failed', error: 'http: status 503', nextAttemptAt: null },
+      response: { statusCode: 503, body: 'later' },
+    });
+    expect(receiver.requests).toHaveLength(1);
+  });
+
+  it('has an event without data for a type that is in no catalogue', async () => {
+    await using receiver = await startReceiver();
+    const { id } = await api.create({ events: ['crm.*'], target: { type: 'http', url: receiver.url } });
+    const { body } = await api.request('POST', `/v1/handlers/${id}/test`, {});
+    expect(body.execution).toMatchObject({ event: 'crm.test', objectId: null, status: 'succeeded' });
+  });
+
+  it.each([
+    [{ event: { type: 'Client Create' } }, 'event.type'],
+    [{ event: { type: 'client.creat' } }, 'event.type'],
+    [{ event: { type: 'client.create', data: [] } }, 'event.data'],
+    [{ event: 'client.create' }, 'event'],
+    [{ send: true }, 'send'],
+  ])('answers 400 for %j and names the field', async (input, field) => {
+    const { id } = await api.create();
+    const { status, body } = await api.request('POST', `/v1/handlers/${id}/test`, input);
+    expect(status).toBe(400);
+    expect(body.errors).toMatchObject([{ field }]);
+  });
+
+  it('answers 404 for a handler that is not there', async () => {
+    expect((await api.request('POST', '/v1/handlers/h_none/test', {})).status).toBe(404);
+  });
+});
+
+describe('POST /v1/handlers/test', () => {
+  const handler = (url: string) => ({
+    name: 'not saved',
+    events: ['client.update'],
+    target: { type: 'http', url, headers: { 'x-tenant': '7' } },
+  });
+
+  it('delivers for a handler that is not saved, and saves nothing', async () => {
+    await using receiver = await startReceiver();
+    const { status, body } = await api.request('POST', '/v1/handlers/test', {
+      handler: handler(receiver.url),
+    });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      execution: { status: 'succeeded', handlerName: 'not saved', event: 'client.update' },
+      response: { statusCode: 204, body: null },
+    });
+    expect(receiver.requests[0]?.headers).toMatchObject({
+      'x-tenant': '7',
+      'webhook-signature': expect.any(String),
+    });
+    expect((await api.request('GET', '/v1/handlers')).body.items).toEqual([]);
+  });
+
+  it('only shows what would be sent, when it is not to send', async () => {
+    await using receiver = await startReceiver();
+    const { body } = await api.request('POST', '/v1/handlers/test', {
+      handler: handler(`${receiver.url}/hook`),
+      event: { type: 'client.update', objectId: 12, data: { id: 12 } },
+      send: false,
+    });
+    expect(body).toMatchObject({
+      execution: null,
+      request: { type: 'http', method: 'POST', url: `${receiver.url}/hook`, headers: { 'x-tenant': '7' } },
+      response: null,
+    });
+    expect(JSON.parse(body.request.body)).toMatchObject({ type: 'client.update', data: { id: 12 } });
+    expect(receiver.requests).toEqual([]);
+  });
+
+  it.each([
+    [{}, 'handler'],
+    [{ handler: { name: 'x', events: ['client.create'] } }, 'handler.target'],
+    [{ handler: handler('http://169.254.169.254/') }, 'handler.target.url'],
+    [
+      { handler: { name: 'x', events: ['client.create'], target: { type: 'script', script: 'gone' } } },
+      'handler.target.script',
+    ],
+    [{ handler: handler('https://crm.example/'), send: 'no' }, 'send'],
+  ])('answers 400 for %j and names the field', async (input, field) => {
+    const { status, body } = await api.request('POST', '/v1/handlers/test', input);
+    expect(status).toBe(400);
+    expect(body.errors).toMatchObject([{ field }]);
+  });
+});
