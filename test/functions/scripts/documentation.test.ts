@@ -62,7 +62,8 @@ describe('docs/scripts.md', () => {
       writeFileSync(join(folder, path), text);
     };
     // npx would look for Node in the registry if it was not in the project.
-    for (const name of ['shared', 'node_modules']) symlinkSync(join(projectRoot, name), join(folder, name));
+    for (const name of ['package.json', 'shared', 'node_modules'])
+      symlinkSync(join(projectRoot, name), join(folder, name));
     const settings = block('json', '"memoryMb"');
     write('functions/scripts/welcome/lambda.ts', block('ts', 'the mailer answered'));
     write('functions/scripts/welcome/script.json', settings);
