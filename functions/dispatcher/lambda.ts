@@ -1,6 +1,7 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { Context, SQSBatchResponse, SQSEvent, SQSMessageAttributes } from 'aws-lambda';
 import { parseEnv } from '../../shared/env.ts';
+import { sentAtAttribute } from '../../shared/events/requeue.ts';
 import { log } from '../../shared/log.ts';
 import { dispatchBatch } from './dispatch.ts';
 import { DispatcherEnv } from './env.ts';
@@ -34,8 +35,8 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
   return { batchItemFailures: report.failedMessageIds.map((itemIdentifier) => ({ itemIdentifier })) };
 }
 
-/** Of an event that was sent again (shared/events/requeue.ts): when the queue first took it. */
-function firstSentAt({ sentAt }: SQSMessageAttributes): Date | null {
+/** Of an event that was sent again: when the queue first took it. */
+function firstSentAt({ [sentAtAttribute]: sentAt }: SQSMessageAttributes): Date | null {
   const time = new Date(sentAt?.stringValue ?? '');
   return Number.isNaN(time.getTime()) ? null : time;
 }

@@ -16,9 +16,10 @@ export async function handler(_event: unknown, context: Context): Promise<void> 
 
   const report = await sweep(services, new Date(startedAt + context.getRemainingTimeInMillis()));
 
-  metrics.addMetric('deadLetters', MetricUnit.Count, report.deadLetters);
-  metrics.addMetric('deadWakeUps', MetricUnit.Count, report.deadWakeUps);
-  metrics.publishStoredMetrics();
+  // A metric is billed for as long as it has values, and the alarms take silence for zero.
+  if (report.deadLetters > 0) metrics.addMetric('deadLetters', MetricUnit.Count, report.deadLetters);
+  if (report.deadWakeUps > 0) metrics.addMetric('deadWakeUps', MetricUnit.Count, report.deadWakeUps);
+  if (metrics.hasStoredMetrics()) metrics.publishStoredMetrics();
   const line = { ...report, durationMs: Date.now() - startedAt };
   if (report.problems.length > 0) throw new Error(`The sweep had problems: ${JSON.stringify(line)}`);
   log.info('sweep.done', line);

@@ -25,7 +25,7 @@ const Environment = z
   .record(
     z
       .string()
-      .regex(/^[A-Za-z][A-Za-z0-9_]*$/u, 'a name has letters, digits and _ and begins with a letter')
+      .regex(/^[A-Za-z][A-Za-z0-9_]+$/u, 'a name has letters, digits and _ and begins with a letter')
       .regex(/^(?!AWS_|LAMBDA_)/u, 'names that begin with AWS_ or LAMBDA_ are for Lambda itself'),
     z.string().regex(/^[^\0]*$/u, 'must not have U+0000 in it'),
   )

@@ -44,8 +44,11 @@ const declared = {
   'DELETE /v1/handlers/{id}': [204, 400, 404, 412],
   'POST /v1/handlers/{id}/enable': [200, 400, 404, 409],
   'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
+  'POST /v1/handlers/{id}/test': [200, 400, 404, 413],
+  'POST /v1/handlers/test': [200, 400, 413],
   'GET /v1/executions': [200, 400],
   'GET /v1/executions/{id}': [200, 400, 404],
+  'POST /v1/executions/{id}/retry': [202, 400, 404, 409],
   'POST /v1/events': [202, 400, 409, 413],
   'GET /v1/event-types': [200, 400],
   'GET /v1/event-types/{name}': [200, 400, 404],
@@ -92,9 +95,15 @@ describe('GET /v1/openapi.json', () => {
   });
 
   it('declares no answer that cannot be had', async () => {
-    const [live, archived] = [await api.create(), await api.create({ status: 'archived' })];
-    await logExecutions(api, [anExecution({ handlerId: live.id })]);
-    const [execution] = (await api.request('GET', '/v1/executions')).body.items;
+    // Nobody listens there, which a test of the handler finds out at once.
+    const target = { type: 'http', url: 'http://127.0.0.1:9/hook' };
+    const live = await api.create({ target });
+    const archived = await api.create({ status: 'archived' });
+    await logExecutions(api, [
+      anExecution({ handlerId: live.id, time: '2026-11-23T10:00:01.000Z' }),
+      anExecution({ handlerId: archived.id }),
+    ]);
+    const [execution, ofArchived] = (await api.request('GET', '/v1/executions')).body.items;
     const large = { name: 'x'.repeat(1024 * 1024) };
     const unchanged = { name: 'n', events: ['*'], target: live.target };
     const stale = { 'if-match': '"0"' };
@@ -103,6 +112,10 @@ describe('GET /v1/openapi.json', () => {
     const [none, long] = ['/v1/handlers/h_gone', `/v1/handlers/${'x'.repeat(65)}`];
 
     const requests: Record<string, [path: string, body?: unknown, headers?: Record<string, string>][]> = {
+      // Before the handler is disabled.
+      'POST /v1/executions/{id}/retry': [execution.id, 'x'.repeat(1025), 'x_1', ofArchived.id].map(
+        (executionId) => [`/v1/executions/${executionId}/retry`],
+      ),
       'GET /v1/handlers': [['/v1/handlers'], ['/v1/handlers?limit=0']],
       'POST /v1/handlers': [
         ['/v1/handlers', unchanged],
@@ -126,6 +139,17 @@ describe('GET /v1/openapi.json', () => {
       ],
       'POST /v1/handlers/{id}/enable': [one, long, none, old].map((path) => [`${path}/enable`]),
       'POST /v1/handlers/{id}/disable': [one, long, none, old].map((path) => [`${path}/disable`]),
+      'POST /v1/handlers/{id}/test': [
+        [`${one}/test`],
+        [`${one}/test`, { event: 1 }],
+        [`${none}/test`],
+        [`${one}/test`, large],
+      ],
+      'POST /v1/handlers/test': [
+        ['/v1/handlers/test', { handler: unchanged, send: false }],
+        ['/v1/handlers/test', {}],
+        ['/v1/handlers/test', large],
+      ],
       'GET /v1/executions': [['/v1/executions'], ['/v1/executions?limit=0']],
       'GET /v1/executions/{id}': [
         [`/v1/executions/${execution.id}`],
@@ -193,7 +217,9 @@ describe('GET /v1/openapi.json', () => {
         parameters.length,
       );
       expect(summary).not.toBe('');
-      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|dead-letters\/redrive)$/u.test(route);
+      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|handlers\/test|dead-letters\/redrive)$/u.test(
+        route,
+      );
       expect([route, requestBody?.required]).toEqual([route, takesBody ? true : undefined]);
     }
   });
