@@ -12,8 +12,9 @@ export type AttemptResult =
   | { kind: 'stale' }
   | { kind: 'put-off' };
 
-// Beyond the call itself: to settle, to write the log, and for clocks that differ.
+// Beyond the call itself: to settle, to write the log, and for clocks that differ. The scale of tests leaves enough of it.
 const leaseMarginMs = 15_000;
+const minLeaseMarginMs = 1000;
 
 // A call that ends its worker (it takes all memory, or all time) would be made for ever.
 const maxLostClaims = 3;
@@ -28,11 +29,12 @@ export async function runAttempt(
   execution: WaitingExecution,
   deadline: Date,
 ): Promise<AttemptResult> {
-  const { claims, now } = services;
+  const { claims, now, retryScale } = services;
   const { timeoutMs } = registered.handler.target;
   if (now().getTime() + timeoutMs + settleMarginMs > deadline.getTime()) return { kind: 'put-off' };
 
-  const claim = await claims.claim(execution, timeoutMs + leaseMarginMs);
+  const marginMs = Math.max(minLeaseMarginMs, leaseMarginMs * retryScale);
+  const claim = await claims.claim(execution, timeoutMs + marginMs);
   if (claim === null) return { kind: 'stale' };
   const parsed = parseEvent(execution.record.event.raw);
   if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
