@@ -35,8 +35,11 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
-  async function dispatch(event: Parameters<typeof anEvent>[0] = {}): Promise<BatchReport> {
-    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, environment.variables), {
+  async function dispatch(
+    event: Parameters<typeof anEvent>[0] = {},
+    settings: Record<string, string> = {},
+  ): Promise<BatchReport> {
+    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
       now,
       random: () => 0.5,
     });

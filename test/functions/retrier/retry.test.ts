@@ -1,6 +1,7 @@
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
+import { aScriptHandler } from '../../support/builders.ts';
 import { startReceiver, type Respond } from '../../support/http-server.ts';
 import { startLane } from './lane.ts';
 
@@ -252,6 +253,39 @@ describe('a claim', () => {
     expect(await claims.settle(waiting, success, first)).toMatchObject({ lost: false });
     expect(await claims.settle(waiting, failure, second)).toMatchObject({ lost: true });
     expect((await only(handler)).state).toEqual({ status: 'succeeded' });
+  });
+});
+
+describe('a script that AWS has no room for', () => {
+  it('waits without an attempt, and runs when there is room', async () => {
+    let busy = true;
+    await using lambda = await startReceiver((_, response) => {
+      if (busy) response.writeHead(429, { 'x-amzn-errortype': 'TooManyRequestsException' }).end('{}');
+      else response.writeHead(200, { 'content-type': 'application/json' }).end('{"done":true}');
+    });
+    vi.stubEnv('AWS_ENDPOINT_URL_LAMBDA', lambda.url);
+    const handler = aScriptHandler({ script: 'balance-guard', retry: { schedule: 'none' } });
+    await lane.registerAs(handler);
+    const settings = { SCRIPTS: 'balance-guard', SCRIPT_FUNCTION_PREFIX: 'handoff-script-' };
+    expect(await lane.dispatch({}, settings)).toMatchObject({ executions: { waiting: 1 } });
+    expect(await only(handler)).toMatchObject({
+      state: { status: 'waiting', reason: 'busy' },
+      attemptCount: 0,
+      attempts: [],
+      request: null,
+    });
+
+    lane.clock.advance(16_000);
+    expect(await lane.retryDue(lane.coldRetrier(settings))).toMatchObject({ executions: { waiting: 1 } });
+    busy = false;
+    lane.clock.advance(16_000);
+    expect(await lane.retryDue(lane.coldRetrier(settings))).toMatchObject({ executions: { succeeded: 1 } });
+    expect(await only(handler)).toMatchObject({
+      state: { status: 'succeeded' },
+      attemptCount: 1,
+      attempts: [{ number: 1, statusCode: null, response: '{"done":true}' }],
+      request: { type: 'script', script: 'balance-guard' },
+    });
   });
 });
 
