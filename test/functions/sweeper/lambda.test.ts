@@ -23,21 +23,11 @@ async function coldHandler(variables: Record<string, string> = system.variables)
 }
 
 describe('handler', () => {
-  it('logs one line about a run in which there was nothing to do', async () => {
+  it('says nothing about a run in which there was nothing to do', async () => {
     const handler = await coldHandler();
     const lines = captureLog();
     await handler({}, context);
-    expect(lines).toMatchObject([
-      {
-        level: 'INFO',
-        message: 'sweep.done',
-        woken: 0,
-        unfinished: false,
-        deadLetters: 0,
-        deadWakeUps: 0,
-        problems: [],
-      },
-    ]);
+    expect(lines).toEqual([]);
   });
 
   it('makes rows of dead events, with the reason, and throws dead wake-up calls away', async () => {
@@ -55,10 +45,9 @@ describe('handler', () => {
     for (const queue of [system.queues.eventsDeadLetters, system.queues.retriesDeadLetters]) {
       expect(queue.counts()).toEqual({ visible: 0, inFlight: 0, delayed: 0 });
     }
-    expect(lines.find(({ message }) => message === 'sweep.done')).toMatchObject({
-      deadLetters: 1,
-      deadWakeUps: 1,
-    });
+    expect(lines.filter(({ message }) => message === 'sweep.done')).toMatchObject([
+      { level: 'INFO', woken: 0, unfinished: false, deadLetters: 1, deadWakeUps: 1, problems: [] },
+    ]);
   });
 
   it('fails when something went wrong, having done the rest, and goes on at the next run', async () => {
