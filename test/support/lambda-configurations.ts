@@ -7,7 +7,10 @@ export type LambdaConfiguration =
 
 const notFound = { status: 404, error: 'ResourceNotFoundException' };
 
-/** Answers GetFunctionConfiguration as Lambda does, and leads this thread's clients there. */
+/**
+ * Answers GetFunctionConfiguration as a Lambda does that is throttled, forbidden, or has other functions than the engine
+ * would ever run, and leads this thread's new clients there until it is closed.
+ */
 export async function startLambdaConfigurations(functions: Record<string, LambdaConfiguration>) {
   let configurations = new Map(Object.entries(functions));
   const receiver = await startReceiver(({ method, path }, response) => {
@@ -23,6 +26,7 @@ export async function startLambdaConfigurations(functions: Record<string, Lambda
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(JSON.stringify({ FunctionName: name, Description: '', ...found }));
   });
+  const before = process.env['AWS_ENDPOINT_URL_LAMBDA'];
   process.env['AWS_ENDPOINT_URL_LAMBDA'] = receiver.url;
   return {
     /** The names that were asked for, in the order of their arrival. */
@@ -31,6 +35,10 @@ export async function startLambdaConfigurations(functions: Record<string, Lambda
     deploy(others: Record<string, LambdaConfiguration>) {
       configurations = new Map(Object.entries(others));
     },
-    [Symbol.asyncDispose]: receiver.close,
+    async [Symbol.asyncDispose]() {
+      if (before === undefined) delete process.env['AWS_ENDPOINT_URL_LAMBDA'];
+      else process.env['AWS_ENDPOINT_URL_LAMBDA'] = before;
+      await receiver.close();
+    },
   };
 }

@@ -4,9 +4,11 @@ import { ApiEnv } from '../../../functions/api/env.ts';
 import type { Problem } from '../../../functions/api/problem.ts';
 import { createRouter } from '../../../functions/api/router.ts';
 import { buildServices } from '../../../functions/api/services.ts';
+import { scriptFunctionPrefix } from '../../../local/lambda-endpoint.ts';
 import { parseEnv } from '../../../shared/env.ts';
+import { findScripts } from '../../../shared/scripts/find-scripts.ts';
 import { startReceiver } from '../../support/http-server.ts';
-import { startLambdaConfigurations } from '../../support/lambda-configurations.ts';
+import { startLambda } from '../../support/scripts.ts';
 import { startEnvironment, type Environment } from '../environment.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what comes over the wire; each test says what it must be
@@ -17,11 +19,8 @@ export type PutEventsEntry = Record<'EventBusName' | 'Source' | 'DetailType' | '
   Time: number;
 };
 
-/** The scripts of the deployment that the tests' API belongs to, as Lambda knows them. */
-export const scripts = {
-  'handoff-mail': { Runtime: 'nodejs24.x', Description: 'Sends a mail' },
-  'handoff-rates-sync': { Runtime: 'python3.14', Description: 'Hands rates on' },
-};
+/** The scripts of the deployment that the tests' API belongs to: the project's own. */
+export const scripts = findScripts('functions/scripts');
 
 /** The API on real parts: what the function's own `buildServices` makes of an environment, a bus, and Lambda. */
 export async function startApi(around?: Environment) {
@@ -41,12 +40,13 @@ export async function startApi(around?: Environment) {
       .end(JSON.stringify({ FailedEntryCount, Entries: taken }));
   });
   process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] = bus.url;
-  const lambdas = await startLambdaConfigurations(scripts);
+  const lambda = await startLambda({ scripts, accessKeyId: process.env['AWS_ACCESS_KEY_ID'] ?? '' });
+  process.env['AWS_ENDPOINT_URL_LAMBDA'] = lambda.url;
   const variables = {
     ...environment.variables,
     EVENT_BUS: 'handoff',
-    SCRIPTS: 'rates-sync,mail',
-    SCRIPT_FUNCTION_PREFIX: 'handoff-',
+    SCRIPTS: scripts.map(({ name }) => name).join(','),
+    SCRIPT_FUNCTION_PREFIX: scriptFunctionPrefix,
   };
 
   const open = (settings: Record<string, string> = {}) =>
@@ -86,7 +86,6 @@ export async function startApi(around?: Environment) {
   return {
     ...environment,
     variables,
-    lambdas,
     router,
     open,
     request,
@@ -95,12 +94,11 @@ export async function startApi(around?: Environment) {
     /** After each test. */
     async clear() {
       published = [];
-      lambdas.deploy(scripts);
       await environment.clear();
     },
     async [Symbol.asyncDispose]() {
       await bus.close();
-      await lambdas[Symbol.asyncDispose]();
+      await lambda[Symbol.asyncDispose]();
       if (around === undefined) await environment[Symbol.asyncDispose]();
     },
   };

@@ -45,15 +45,15 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['a script without a name', { target: { type: 'script' } }, ['target.script']],
   [
     'a script and a URL',
-    { target: { type: 'script', script: 'mail', url: 'https://a.example' } },
+    { target: { type: 'script', script: 'balance-guard', url: 'https://a.example' } },
     ['target.url'],
   ],
   [
     'a script for more than 120 s',
-    { target: { type: 'script', script: 'mail', timeoutMs: 120_001 } },
+    { target: { type: 'script', script: 'balance-guard', timeoutMs: 120_001 } },
     ['target.timeoutMs'],
   ],
-  ['a script at an endpoint', withTarget({ script: 'mail' }), ['target.script']],
+  ['a script at an endpoint', withTarget({ script: 'balance-guard' }), ['target.script']],
   ['an unknown type', { target: { type: 'email' } }, ['target.type']],
   ['ftp://', withTarget({ url: 'ftp://crm.example/hook' }), ['target.url']],
   ['file://', withTarget({ url: 'file:///etc/passwd' }), ['target.url']],
@@ -155,18 +155,18 @@ describe('POST /v1/handlers, 400', () => {
 
   it('a script that is not in the deployment, naming those that are, however it is saved', async () => {
     const script = (name: string) => ({ target: { type: 'script', script: name } });
-    const [http, saved] = [await api.create(), await api.create(script('mail'))];
-    const target = script('mial');
+    const [http, saved] = [await api.create(), await api.create(script('balance-guard'))];
+    const target = script('balance-gaurd');
     for (const [method, path, body] of [
       ['POST', '', { ...aHandlerInput(), ...target }],
       ['PUT', `/${http.id}`, { ...aHandlerInput(), ...target }],
       ['PATCH', `/${http.id}`, target],
-      ['PATCH', `/${saved.id}`, { target: { script: 'mial' } }],
+      ['PATCH', `/${saved.id}`, { target: { script: 'balance-gaurd' } }],
     ] as const) {
       const answer = await api.request(method, `/v1/handlers${path}`, body);
       expect(fieldsOf(answer, 400)).toEqual(['target.script']);
       expect(messageOf(answer, 'target.script')).toBe(
-        'there is no script "mial" in this deployment; there are mail, rates-sync',
+        'there is no script "balance-gaurd" in this deployment; there are balance-guard, rates-handoff',
       );
     }
     const bare = await api.request(
@@ -176,7 +176,7 @@ describe('POST /v1/handlers, 400', () => {
       { app: api.open({ SCRIPTS: '' }) },
     );
     expect(messageOf(bare, 'target.script')).toBe(
-      'there is no script "mail" in this deployment; it has none',
+      'there is no script "balance-guard" in this deployment; it has none',
     );
   });
 
@@ -274,7 +274,7 @@ describe('POST /v1/handlers, 201', () => {
     ['both ends of the priority', { priority: 1000 }],
     ['a header with every kind of character', withTarget({ headers: { 'X-A_b.c~1': 'a\t!"~ ;,=' } })],
     ['an international name', withTarget({ url: 'https://bücher.example/ü?q=ß' })],
-    ['a script', { target: { type: 'script', script: 'rates-sync', timeoutMs: 120_000 } }],
+    ['a script', { target: { type: 'script', script: 'rates-handoff', timeoutMs: 120_000 } }],
     ['no retries', { retry: { schedule: 'none' } }],
     ['no retries, as a list', { retry: { schedule: [] } }],
     ['a schedule of its own', { retry: { schedule: [1, 60, 604_800] } }],

@@ -46,7 +46,7 @@ describe('GET /v1/event-types/{name}', () => {
     await api.create({ events: ['client.balance.nonpositive'] });
     await api.create({ events: ['client.balance.*', 'client.*', 'client.balance.nonpositive'] });
     await api.create({ events: ['client.*'] });
-    await api.create({ events: ['*'], target: { type: 'script', script: 'mail' } });
+    await api.create({ events: ['*'], target: { type: 'script', script: 'balance-guard' } });
     await api.create({ events: ['client.create', 'account.*'] });
     await api.create({ events: ['*'], status: 'disabled' });
     await api.create({ events: ['*'], status: 'archived' });

@@ -43,7 +43,7 @@ describe('POST /v1/handlers', () => {
   });
 
   it('201: takes a script, which has a secret too', async () => {
-    const target = { type: 'script', script: 'mail' };
+    const target = { type: 'script', script: 'balance-guard' };
     const { status, body } = await api.request('POST', '/v1/handlers', { ...aHandlerInput(), target });
     expect(status).toBe(201);
     expect(body.target).toEqual({ ...target, timeoutMs: 30_000 });
@@ -224,10 +224,10 @@ describe('PATCH /v1/handlers/{id}', () => {
     const handler = await api.create({ target: { ...aHandlerInput().target, headers: { 'x-a': '1' } } });
     const { sealedSecrets } = await api.store.get(handler.id as string);
     const path = `/v1/handlers/${handler.id}`;
-    const script = await api.request('PATCH', path, { target: { type: 'script', script: 'mail' } });
-    expect(script.body.target).toEqual({ type: 'script', script: 'mail', timeoutMs: 30_000 });
-    const renamed = await api.request('PATCH', path, { target: { script: 'rates-sync', timeoutMs: 500 } });
-    expect(renamed.body.target).toEqual({ type: 'script', script: 'rates-sync', timeoutMs: 500 });
+    const script = await api.request('PATCH', path, { target: { type: 'script', script: 'balance-guard' } });
+    expect(script.body.target).toEqual({ type: 'script', script: 'balance-guard', timeoutMs: 30_000 });
+    const renamed = await api.request('PATCH', path, { target: { script: 'rates-handoff', timeoutMs: 500 } });
+    expect(renamed.body.target).toEqual({ type: 'script', script: 'rates-handoff', timeoutMs: 500 });
     const http = await api.request('PATCH', path, { target: aHandlerInput().target });
     expect(http.body.target).toEqual({ ...handler.target, headers: {} });
     expect((await api.store.get(handler.id as string)).sealedSecrets).toEqual(sealedSecrets);
@@ -402,7 +402,7 @@ describe('POST /v1/handlers/{id}/enable, /disable', () => {
   });
 
   it('200: flips a handler whose script this deployment has no more', async () => {
-    const handler = await api.create({ target: { type: 'script', script: 'mail' } });
+    const handler = await api.create({ target: { type: 'script', script: 'balance-guard' } });
     const without = api.open({ SCRIPTS: '' });
     for (const [verb, status] of Object.entries({ disable: 'disabled', enable: 'enabled' })) {
       const path = `/v1/handlers/${handler.id}/${verb}`;
@@ -468,7 +468,7 @@ describe('GET /v1/handlers', () => {
     await api.create({ name: 'a', description: 'Feeds the LEDGER' });
     await api.create({ name: 'b', target: { type: 'http', url: 'https://ledger.example/' } });
     await api.create({ name: 'c' });
-    await api.create({ name: 'd', target: { type: 'script', script: 'rates-sync' } });
+    await api.create({ name: 'd', target: { type: 'script', script: 'rates-handoff' } });
     expect(namesOf(await api.request('GET', '/v1/handlers?q=ledger'))).toEqual(['Ledger', 'a', 'b']);
     expect(namesOf(await api.request('GET', '/v1/handlers?q=RATES-'))).toEqual(['d']);
     expect(namesOf(await api.request('GET', '/v1/handlers?q=100%25'))).toEqual([]);

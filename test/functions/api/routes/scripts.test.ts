@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { captureLog } from '../../log-lines.ts';
-import { fieldsOf, startApi, type Api, type Body } from '../api.ts';
+import { startLambdaConfigurations } from '../../../support/lambda-configurations.ts';
+import { fieldsOf, scripts, startApi, type Api, type Body } from '../api.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -16,26 +17,24 @@ describe('GET /v1/scripts', () => {
     const answer = await list();
     expect(answer.status).toBe(200);
     expect(answer.body).toEqual({
-      items: [
-        { name: 'mail', language: 'typescript', description: 'Sends a mail' },
-        { name: 'rates-sync', language: 'python', description: 'Hands rates on' },
-      ],
+      items: scripts.map(({ name, language, description }) => ({ name, language, description })),
       nextCursor: null,
     });
+    const languages = answer.body.items.map(({ language }: Body) => language as string);
+    expect(new Set(languages)).toEqual(new Set(['typescript', 'python']));
   });
 
   it('200: none, when the deployment has none', async () => {
-    const asked = api.lambdas.asked().length;
     expect((await list('', api.open({ SCRIPTS: '' }))).body).toEqual({ items: [], nextCursor: null });
-    expect(api.lambdas.asked()).toHaveLength(asked);
   });
 
   it('200: page by page, each script once; asks Lambda for those of the page alone', async () => {
     const names = Array.from({ length: 23 }, (_, index) => `s-${String(index).padStart(2, '0')}`);
-    api.lambdas.deploy(
-      Object.fromEntries(names.map((name) => [`handoff-${name}`, { Runtime: 'nodejs24.x' }])),
+    await using lambdas = await startLambdaConfigurations(
+      Object.fromEntries(names.map((name) => [`s-${name}`, { Runtime: 'nodejs24.x' }])),
     );
-    const app = api.open({ SCRIPTS: names.toReversed().join(',') });
+    const settings = { SCRIPTS: names.toReversed().join(','), SCRIPT_FUNCTION_PREFIX: 's-' };
+    const app = api.open(settings);
     for (const limit of [1, 5, 23, 100]) {
       const seen: string[] = [];
       let cursor: string | null = null;
@@ -48,37 +47,34 @@ describe('GET /v1/scripts', () => {
       } while (cursor !== null);
       expect(seen).toEqual(names);
     }
-    const other = api.open({ SCRIPTS: names.join(',') });
-    const asked = api.lambdas.asked().length;
+    const other = api.open(settings);
+    const asked = lambdas.asked().length;
     await list('?limit=2', other);
-    expect(api.lambdas.asked().slice(asked).toSorted()).toEqual(['handoff-s-00', 'handoff-s-01']);
+    expect(lambdas.asked().slice(asked).toSorted()).toEqual(['s-s-00', 's-s-01']);
   });
 
   it('200: goes on after a script that another deployment left out', async () => {
     const { body } = await list('?limit=1');
-    const later = await list(`?cursor=${body.nextCursor}`, api.open({ SCRIPTS: 'rates-sync' }));
-    expect(later.body.items.map(({ name }: Body) => name as string)).toEqual(['rates-sync']);
+    expect(body.items.map(({ name }: Body) => name as string)).toEqual(['balance-guard']);
+    const later = await list(`?cursor=${body.nextCursor}`, api.open({ SCRIPTS: 'rates-handoff' }));
+    expect(later.body.items.map(({ name }: Body) => name as string)).toEqual(['rates-handoff']);
   });
 
   it('500: in neutral words, when the Lambda of a script is missing; the log names it', async () => {
-    api.lambdas.deploy({});
     const lines = captureLog();
-    const answer = await list('', api.open());
+    const answer = await list('', api.open({ SCRIPTS: 'balance-guard,gone' }));
     fieldsOf(answer, 500);
-    expect(JSON.stringify(answer.body)).not.toMatch(/mail|Lambda/u);
-    expect(lines).toMatchObject([
-      {
-        message: 'request.failed',
-        error: { message: expect.stringMatching(/script "(mail|rates-sync)"/u) as string },
-      },
-    ]);
+    expect(JSON.stringify(answer.body)).not.toMatch(/gone|Lambda/u);
+    const message =
+      'The script "gone" belongs to this deployment, but there is no Lambda "handoff-script-gone".';
+    expect(lines).toMatchObject([{ message: 'request.failed', error: { message } }]);
   });
 
   it.each([
     ['limit=0', 'limit'],
     ['cursor=nonsense', 'cursor'],
     ['cursor=MTI', 'cursor'],
-    ['q=mail', 'q'],
+    ['q=rates', 'q'],
   ])('400: for %s', async (query, field) => {
     expect(fieldsOf(await list(`?${query}`), 400)).toEqual([field]);
   });
