@@ -28,8 +28,6 @@ type Row = {
   expiresAt: number;
 };
 
-export type Idempotency = ReturnType<typeof createIdempotency>;
-
 /**
  * Requests that are done once for each key of their caller's (`Idempotency-Key`), for 24 hours. The keys are in the
  * executions table, hashed, a partition each.
