@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { eventsQueue, retriesQueue } from '../shared/aws/queues.ts';
 import { findScripts, type Script } from '../shared/scripts/find-scripts.ts';
@@ -79,7 +79,12 @@ export async function startEngine(
 
     // What the functions call is on a port of its own, for them alone.
     const { accessKeyId } = tables.credentials;
-    const lambda = createLambdaEndpoint({ scripts, accessKeyId, path: config.PATH });
+    const lambda = createLambdaEndpoint({
+      scripts,
+      accessKeyId,
+      path: config.PATH,
+      ...(folder !== null && { temporaryFolder: await emptyFolder(join(folder, 'scripts')) }),
+    });
     undo.push(() => lambda.stop());
     const privateServer = await listen(
       '127.0.0.1',
@@ -194,6 +199,13 @@ function readScripts(folder: string): Script[] {
   } catch (cause) {
     throw new StartError(`HANDOFF_SCRIPTS: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Without what an engine left there that was killed. */
+async function emptyFolder(path: string): Promise<string> {
+  await rm(path, { recursive: true, force: true });
+  await mkdir(path, { mode: 0o700 });
+  return path;
 }
 
 async function dataFolder(path: string): Promise<string> {
