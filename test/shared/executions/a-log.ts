@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CreateTableCommand, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
+import pLimit from 'p-limit';
 import { expect } from 'vitest';
 import { executionsTable } from '../../../shared/aws/tables.ts';
 import type { ExecutionRecord, ListedExecution } from '../../../shared/executions/execution.ts';
@@ -18,6 +19,7 @@ export const retention = { endedDays: 30, heldDays: 90 };
 export const bytesPerReadUnit = 8192;
 // Of BatchWriteItem.
 const maxBatchWrite = 25;
+const writesAtOnce = 20;
 
 /** The embedded DynamoDB, and logs on it, each with a table of its own and what reads it. */
 export async function startLogs() {
@@ -84,14 +86,12 @@ export async function startLogs() {
       const batches = Array.from({ length: Math.ceil(requests.length / maxBatchWrite) }, (_, index) =>
         requests.slice(index * maxBatchWrite, (index + 1) * maxBatchWrite),
       );
-      await Promise.all(
-        batches.map(async (batch) => {
-          const { UnprocessedItems } = await db.dynamo.send(
-            new BatchWriteCommand({ RequestItems: { [tableName]: batch } }),
-          );
-          expect(UnprocessedItems).toEqual({});
-        }),
-      );
+      await pLimit(writesAtOnce).map(batches, async (batch) => {
+        const { UnprocessedItems } = await db.dynamo.send(
+          new BatchWriteCommand({ RequestItems: { [tableName]: batch } }),
+        );
+        expect(UnprocessedItems).toEqual({});
+      });
       return records;
     }
 
