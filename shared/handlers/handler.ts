@@ -168,15 +168,15 @@ const Wait = z
   .meta({ type: 'number', minimum: 1, maximum: maxWaitSeconds });
 
 const RetrySchedule = z
-  .union(
-    [z.enum(['default', 'none']), z.array(Wait)],
-    'must be "default", "none" or a list of waits in seconds',
-  )
+  .union([z.enum(['default', 'none']), z.array(Wait).max(maxWaits)], {
+    // A list that is too long is not read at all, or each of its elements would be complained about.
+    error: ({ input }) =>
+      Array.isArray(input)
+        ? `at most ${maxWaits} waits`
+        : 'must be "default", "none" or a list of waits in seconds',
+  })
   .superRefine((schedule, context) => {
     if (typeof schedule === 'string') return;
-    if (schedule.length > maxWaits) {
-      context.addIssue({ code: 'custom', message: `at most ${maxWaits} waits` });
-    }
     const seconds = schedule.filter(isWait).reduce((sum, wait) => sum + wait, 0);
     if (seconds > maxScheduleDays * secondsPerDay) {
       context.addIssue({

@@ -403,6 +403,10 @@ describe('the schedule of retries', () => {
     expect(scheduleProblemsOf(Array.from({ length: 51 }, () => 60))).toEqual([
       'retry.schedule: at most 50 waits',
     ]);
+    // Not one complaint for each: that would be an answer of many megabytes.
+    expect(scheduleProblemsOf(Array.from({ length: 100_000 }, () => 0))).toEqual([
+      'retry.schedule: at most 50 waits',
+    ]);
   });
 
   it('takes waits of 30 days together and refuses more', () => {
