@@ -91,13 +91,17 @@ export function fromListedItem(item: Record<string, unknown>): ListedExecution {
     attemptsBefore: stored.attemptsBefore ?? 0,
     startedAt: stored.startedAt,
     attemptCount: stored.attemptCount,
-    attempts: stored.attempts.map((attempt) => ({
-      statusCode: null,
-      error: null,
-      response: null,
-      output: null,
-      ...attempt,
-    })),
+    attempts: stored.attempts.map(
+      ({ number, at, durationMs, statusCode = null, error = null, response = null, output = null }) => ({
+        number,
+        at,
+        durationMs,
+        statusCode,
+        error,
+        response,
+        output,
+      }),
+    ),
   };
 }
 
