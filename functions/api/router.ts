@@ -97,7 +97,11 @@ function toProblem(error: Error): Problem {
   return problemOf(500, 'Something went wrong on our side. The log has the details.');
 }
 
-const invalid = (fields: readonly FieldError[]) => problemOf(400, 'The request is not valid.', fields);
+// Thousands of bad headers would be thousands of sentences; who mends these sees the next ones.
+const maxFieldErrors = 100;
+
+const invalid = (fields: readonly FieldError[]) =>
+  problemOf(400, 'The request is not valid.', fields.slice(0, maxFieldErrors));
 
 const sendProblem = (context: Context, problem: Problem, headers: Record<string, string> = {}) =>
   context.body(JSON.stringify(problem), problem.status as 400, {

@@ -25,6 +25,11 @@ describe('a body', () => {
     }
   });
 
+  it('400: with more wrong fields than anybody reads', async () => {
+    const fields = Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`field${index}`, 1]));
+    expect(fieldsOf(await api.request('POST', '/v1/handlers', fields), 400)).toHaveLength(100);
+  });
+
   it('400: that is not UTF-8', async () => {
     const body = new Uint8Array([...Buffer.from('{"name":"'), 0xff, ...Buffer.from('"}')]);
     expect(fieldsOf(await api.request('POST', '/v1/handlers', body), 400)).toEqual(['body']);
