@@ -46,7 +46,16 @@ export function createEndReader(token: string): (chunk: Buffer) => ScriptEnd | n
     if (size < body.bytes) return null;
     const json = Buffer.concat(pieces).subarray(0, body.bytes);
     if (body.kind === 'R') return { kind: 'returned', json };
-    const { errorType, errorMessage } = JSON.parse(json.toString()) as Record<string, string>;
-    return failed(String(errorType), String(errorMessage));
+    return readError(json);
   };
+}
+
+function readError(json: Buffer): ScriptEnd {
+  try {
+    const { errorType, errorMessage } = JSON.parse(json.toString()) as Record<string, unknown>;
+    return failed(String(errorType), String(errorMessage));
+  } catch {
+    // A script can lie in wait for its runner's token: that fails its own call and nothing else.
+    return failed('Runtime.Unknown', 'The error cannot be read.');
+  }
 }

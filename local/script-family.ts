@@ -97,9 +97,12 @@ export function createFamilies(platform: NodeJS.Platform = process.platform): Fa
     proportionalBytes: ({ members }) =>
       sum(members, (pid, member) => (platform === 'linux' ? proportionalBytes(pid) : member.residentBytes)),
     async end(family) {
-      // First, while the children can still be told by their parents.
-      await refresh();
-      kill(-family.leader);
+      try {
+        // First, while the children can still be told by their parents.
+        await refresh();
+      } finally {
+        kill(-family.leader);
+      }
       const killed = new Set([family.leader]);
       for (let isComplete = false; !isComplete; await refresh()) {
         isComplete = true;

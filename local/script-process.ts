@@ -95,15 +95,13 @@ async function runProcess(
 
   // Null: nobody waits any more.
   const ending = Promise.withResolvers<ScriptEnd | null>();
-  const outOfMemory = () =>
-    ending.resolve(platformError('Runtime.OutOfMemory', requestId, exitOf(null, 'SIGKILL')));
+  const outOfMemory = platformError('Runtime.OutOfMemory', requestId, exitOf(null, 'SIGKILL'));
   const exited = once(child, 'exit').then((exit) => {
     const [code, killedBy] = exit as [number | null, NodeJS.Signals | null];
-    // V8's own limit was faster than our measuring.
-    if (killedBy === 'SIGABRT' && output.bytes().includes('JavaScript heap out of memory')) outOfMemory();
     ending.resolve(platformError('Runtime.ExitError', requestId, exitOf(code, killedBy)));
+    return killedBy;
   });
-  const memory = watchMemory(family, script.memoryMb * 1_048_576, outOfMemory);
+  const memory = watchMemory(family, script.memoryMb * 1_048_576, () => ending.resolve(outOfMemory));
   const timer = setTimeout(() => {
     const sentence = `Task timed out after ${(timeoutMs / 1000).toFixed(2)} seconds`;
     ending.resolve(platformError('Sandbox.Timedout', requestId, sentence));
@@ -137,11 +135,18 @@ async function runProcess(
   clearTimeout(timer);
   memory.stop();
   await families.end(family);
-  await exited;
+  const killedBy = await exited;
   await Promise.race([output.finish(), wait(outputGraceMs, undefined, { ref: false })]);
   for (const pipe of pipes) pipe.destroy();
   if (end === null) throw signal.reason as Error;
-  return { end, output: output.bytes(), durationMs, peakMemoryBytes: memory.peakBytes() };
+  // V8's own limit can be faster than our measuring.
+  const ranOutOfHeap = killedBy === 'SIGABRT' && output.bytes().includes('JavaScript heap out of memory');
+  return {
+    end: ranOutOfHeap ? outOfMemory : end,
+    output: output.bytes(),
+    durationMs,
+    peakMemoryBytes: memory.peakBytes(),
+  };
 }
 
 /** What Lambda would set, and the script's own settings. Nothing of the engine's. */

@@ -29,6 +29,10 @@ describe('createEndReader', () => {
     });
   });
 
+  it.each(['', '{', 'null'])('takes an error that cannot be read for one: %j', (json) => {
+    expect(read([thrown(json)])?.end).toMatchObject({ kind: 'failed', errorType: 'Runtime.Unknown' });
+  });
+
   it('reads an end in any pieces, behind anything that the script wrote', () => {
     assert(
       property(
