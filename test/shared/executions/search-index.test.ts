@@ -219,7 +219,7 @@ describe('a search by status and handler', () => {
     const { records: found } = await search.list({ status: 'failed', handlerId: 'h_1' }, 20);
     expect(found).toEqual(newestFirst(records).slice(0, 20));
     expect(names()).toHaveLength(9);
-  });
+  }, 60_000);
 
   it('stops when it has read enough, and goes on from there', async () => {
     const { walk, write, takeReadBytes } = await aLog();
@@ -249,7 +249,7 @@ describe('a search by status and handler', () => {
         for (const time of backTo) expect(time).toMatch(/^2026-11-23T\d\d:\d\d:00\.000Z$/u);
       }
     }
-  });
+  }, 60_000);
 });
 
 describe('a search by status that has too many to put in order', () => {
@@ -284,7 +284,7 @@ describe('a search by status that has too many to put in order', () => {
     await write(records.slice(0, 20));
     const third = await search.list({ status: 'waiting' }, 50, second.nextCursor ?? '');
     expect(third.records).toEqual(expected.slice(100, 150));
-  });
+  }, 60_000);
 
   it('gives every one of them once, whichever way each page goes', async () => {
     const { search, write, names, tableName } = await aLog();

@@ -63,7 +63,7 @@ beforeAll(async () => {
   await ofAll.write(aHundred(handlersAnHour));
   await ofOne.write(aHundred(1));
   for (const records of aHundredThousand()) await large.write(records);
-}, 240_000);
+}, 600_000);
 
 /** How long a page takes, in milliseconds. */
 async function timePage({ search }: Log, filter: ExecutionFilter): Promise<number> {
