@@ -85,7 +85,14 @@ export function isAlive(pid: number): boolean {
 
 /** The process ids that a script writes into a file, as soon as they are there. */
 export const pidsIn = (file: string): Promise<number[]> =>
-  vi.waitFor(() => readFileSync(file, 'utf8').split(' ').map(Number), { timeout: 15_000, interval: 20 });
+  vi.waitFor(
+    () => {
+      const text = readFileSync(file, 'utf8');
+      expect(text).toMatch(/^\d+(?: \d+)*$/u);
+      return text.split(' ').map(Number);
+    },
+    { timeout: 15_000, interval: 20 },
+  );
 
 /** Resolves when none of them runs any more. */
 export const waitForDeath = (pids: number[]): Promise<void> =>
