@@ -79,7 +79,9 @@ export const sharedEnv = {
     .min(1)
     .max(900)
     .default(64)
-    .describe('Scripts under way at once in one environment; each takes one of the account’s 1,000 concurrent Lambdas'),
+    .describe(
+      'Scripts under way at once in one environment; each takes one of the account’s 1,000 concurrent Lambdas',
+    ),
   RETRY_SCALE: z.coerce
     .number()
     .positive()

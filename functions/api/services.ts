@@ -25,6 +25,7 @@ export function buildServices(env: ApiEnv) {
   const sqs = createSqs();
   const table = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
+  const hours = createHourlyCounts({ ...table, retention });
   return {
     now,
     handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE }),
@@ -36,9 +37,10 @@ export function buildServices(env: ApiEnv) {
     }),
     executions: createExecutionSearch({ ...table, shards: env.LOG_SHARDS }),
     readStats: createExecutionStats(table),
+    hours,
     reopener: createReopener({
       ...table,
-      hours: createHourlyCounts({ ...table, retention }),
+      hours,
       wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
       retention,
       scale: env.RETRY_SCALE,

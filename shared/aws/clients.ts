@@ -37,4 +37,11 @@ export const createSqs = (): SQSClient =>
  * an abort signal; the sockets must not be the narrower limit (the default is 50).
  */
 export const createLambda = (): LambdaClient =>
-  new LambdaClient({ maxAttempts: 1, requestHandler: { connectionTimeout: 1000, httpsAgent: { maxSockets: 1000 }, httpAgent: { maxSockets: 1000 } } });
+  new LambdaClient({
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: 1000,
+      httpsAgent: { maxSockets: 1000 },
+      httpAgent: { maxSockets: 1000 },
+    },
+  });

@@ -82,7 +82,13 @@ export function createExecutionLog({
      */
     function add(record: ExecutionRecord, { redelivered }: { redelivered: boolean }): void {
       if (record.state.status !== 'succeeded' || redelivered) {
-        track([record], () => putFirst(record).finally(() => wake(record)));
+        track([record], async () => {
+          try {
+            return await putFirst(record);
+          } finally {
+            await wake(record);
+          }
+        });
         return;
       }
       // BatchWriteItem takes a key once; two events of a broken upstream may share one.

@@ -3,6 +3,7 @@ import { ConflictError, InvalidInputError, NotFoundError } from '../../../shared
 import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
 import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
+import { log } from '../../../shared/log.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
@@ -86,7 +87,10 @@ const retry = createRoute({
   },
 });
 
-export function addExecutionRoutes(app: OpenAPIHono, { executions, handlers, reopener }: Services): void {
+export function addExecutionRoutes(
+  app: OpenAPIHono,
+  { executions, handlers, reopener, hours }: Services,
+): void {
   app.openapi(list, async (context) => {
     const { limit, cursor, ...filter } = context.req.valid('query');
     if (filter.from !== undefined && filter.to !== undefined && filter.from > filter.to) {
@@ -114,7 +118,10 @@ export function addExecutionRoutes(app: OpenAPIHono, { executions, handlers, reo
   app.openapi(retry, async (context) => {
     const { key } = await executions.get(context.req.valid('param').id);
     await requireRunning(handlers, readKey(key).handlerId);
-    return context.json(summarize(await reopener.retryNow(key)), 202);
+    const record = await reopener.retryNow(key);
+    // They say about how much ran, and are not worth an error to the person.
+    await hours.flush().catch((error: unknown) => log.error('hours.not-flushed', { error }));
+    return context.json(summarize(record), 202);
   });
 }
 

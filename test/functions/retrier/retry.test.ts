@@ -104,7 +104,7 @@ describe('a later attempt', () => {
     const handler = await failOnce({ target: { url: old.url }, retry: { schedule: [10] } });
     await edit(handler, {
       name: 'CRM, moved',
-      target: { ...handler.target, url: `${receiver.url}/moved` } as Handler['target'],
+      target: { ...handler.target, url: `${receiver.url}/moved` },
     });
     lane.clock.advance(11_000);
     await lane.retryDue();
