@@ -113,7 +113,7 @@ describe('startEngine', () => {
       readdirSync(HANDOFF_DATA)
         .filter((name) => !name.startsWith('queues'))
         .sort(),
-    ).toEqual(['data-key', 'dynamodb', 'token']);
+    ).toEqual(['data-key', 'dynamodb', 'scripts', 'token']);
   });
 
   it('says so when another engine uses the folder, and leaves that one alone', async () => {

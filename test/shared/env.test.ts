@@ -3,12 +3,36 @@ import { z } from 'zod';
 import { parseEnv, sharedEnv } from '../../shared/env.ts';
 
 const Env = z.object(sharedEnv);
-const complete = { HANDLERS_TABLE: 'handlers', EXECUTIONS_TABLE: 'executions', DATA_KEY: 'file:/data/key' };
+const complete = {
+  HANDLERS_TABLE: 'handlers',
+  EXECUTIONS_TABLE: 'executions',
+  DATA_KEY: 'file:/data/key',
+  EVENTS_QUEUE: 'https://sqs.us-east-1.amazonaws.com/000000000000/events',
+  RETRIES_QUEUE: 'https://sqs.us-east-1.amazonaws.com/000000000000/retries',
+};
 const parse = (changes: Record<string, string | undefined>) => parseEnv(Env, { ...complete, ...changes });
 
 describe('parseEnv', () => {
-  it('needs the tables and the data key; the rest has a default', () => {
-    expect(parse({})).toEqual({ ...complete, LOG_SHARDS: 1, ALLOW_HTTP: false, ALLOW_CIDRS: [] });
+  it('needs the tables, the queues and the data key; the rest has a default', () => {
+    expect(parse({})).toEqual({
+      ...complete,
+      LOG_SHARDS: 1,
+      ALLOW_HTTP: false,
+      ALLOW_CIDRS: [],
+      SCRIPTS: [],
+      SCRIPT_FUNCTION_PREFIX: '',
+      RETENTION_DAYS: 30,
+      HELD_RETENTION_DAYS: 90,
+      MAX_CONCURRENT_DELIVERIES: 256,
+      MAX_CONCURRENT_SCRIPTS: 64,
+      RETRY_SCALE: 1,
+    });
+  });
+
+  it('refuses a queue that is not named by its URL', () => {
+    expect(() => parse({ EVENTS_QUEUE: 'events', RETRIES_QUEUE: undefined })).toThrow(
+      /EVENTS_QUEUE: .+; RETRIES_QUEUE: .+/u,
+    );
   });
 
   it('names every variable that is missing or wrong in one sentence', () => {
@@ -42,11 +66,17 @@ describe('parseEnv', () => {
   });
 
   it('reads numbers, switches and lists', () => {
-    const env = parse({ LOG_SHARDS: '64', ALLOW_HTTP: 'true', ALLOW_CIDRS: ' 10.0.0.0/8, ,127.0.0.1/32,' });
+    const env = parse({
+      LOG_SHARDS: '64',
+      ALLOW_HTTP: 'true',
+      ALLOW_CIDRS: ' 10.0.0.0/8, ,127.0.0.1/32,',
+      SCRIPTS: 'balance-guard,rates-handoff',
+    });
     expect(env).toMatchObject({
       LOG_SHARDS: 64,
       ALLOW_HTTP: true,
       ALLOW_CIDRS: ['10.0.0.0/8', '127.0.0.1/32'],
+      SCRIPTS: ['balance-guard', 'rates-handoff'],
     });
     expect(parse({ ALLOW_HTTP: 'false' }).ALLOW_HTTP).toBe(false);
   });

@@ -58,7 +58,8 @@ const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
   invokeTarget(
     { ...noScripts, agent, guard, now: () => now ?? new Date(), allowHttp },
     {
-      handler: aHandler({ id: 'h_1', target }),
+      // What is stored may be older than the schema.
+      handler: { ...aHandler({ id: 'h_1' }), target },
       signing: { keys: (secrets ?? [secret]).map(signingKeyOf) },
       event: event ?? eventWith({ objectId: 12, data: { name: 'Ann' } }),
       execution: { id: 'x_1', attempt: 1 },
@@ -186,7 +187,7 @@ describe('invokeTarget, http', () => {
     const outcome = await invokeTarget(
       { ...noScripts, agent, guard, now: () => new Date(), allowHttp: true },
       {
-        handler: aHandler({ id: 'h_1', target: httpTarget(receiver.url) }),
+        handler: { ...aHandler({ id: 'h_1' }), target: httpTarget(receiver.url) },
         signing: { problem: 'the envelope does not open' },
         event: eventWith({ data: {} }),
         execution: { id: 'x_1', attempt: 1 },
