@@ -64,6 +64,7 @@ export class Api extends Construct {
         SCRIPTS: scripts.describeAndInvoke,
         SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,
         LOG_SHARDS: config.logShards,
+        RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),

@@ -268,7 +268,7 @@ describe('functions', () => {
     expect(resourceOf(configured, 'AWS::Lambda::Function', 'Api').Properties).toMatchObject({
       Timeout: 29,
       Environment: {
-        Variables: { ...targets, ...held, LOG_SHARDS: '4', EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } },
+        Variables: { ...targets, ...kept, LOG_SHARDS: '4', EVENT_BUS: { Ref: 'IntakeBus81FDE4B9' } },
       },
     });
   });
