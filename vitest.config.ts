@@ -50,6 +50,15 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      {
+        ...shared,
+        test: {
+          // What holds however much there is. It takes its time to make that much, so it is not part of `npm test`.
+          name: 'scale',
+          include: ['test/scale/**/*.test.ts'],
+          testTimeout: 60_000,
+        },
+      },
     ],
   },
 });

@@ -8,32 +8,31 @@ const lane = await startLane();
 afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
 
-// The sweeper runs every minute. Here it runs every ten, which is less than it has to be early for.
-const sweepEveryMs = 10 * 60_000;
 const fourDaysMs = 4 * 86_400_000;
+const minuteMs = 60_000;
 
-/** Lets time pass until an execution has ended: the sweeper runs at its times, the retrier when the queue has something. */
+/**
+ * Lets time pass until an execution has ended. The sweeper runs every minute, and nearly always finds nothing: the clock stops
+ * at the minute before its time, in which it must leave the execution alone, and at the one in which it must not.
+ */
 async function live(forMs: number, look: () => Promise<ExecutionRecord>): Promise<ExecutionRecord> {
   const retrier = lane.coldRetrier();
   const endsAt = lane.clock.now().getTime() + forMs;
-  let nextSweepAt = lane.clock.now().getTime();
-  let record = await look();
-  const retryDue = async () => {
-    if ((await lane.retryDue(retrier)).messages > 0) record = await look();
-  };
-  while (record.state.status === 'waiting' && lane.clock.now().getTime() < endsAt) {
-    // The clock stops at the sweep, or before it when the queue has a call.
-    const due = Date.parse(record.state.nextAttemptAt);
-    const isInQueue = lane.queues.retries.counts().delayed > 0 && due > lane.clock.now().getTime();
-    lane.clock.set(new Date(isInQueue ? Math.min(due, nextSweepAt) : nextSweepAt).toISOString());
-    await retryDue();
-    if (lane.clock.now().getTime() >= nextSweepAt) {
-      await lane.sweep();
-      nextSweepAt += sweepEveryMs;
-      await retryDue();
+  for (;;) {
+    const record = await look();
+    if (record.state.status !== 'waiting' || lane.clock.now().getTime() >= endsAt) return record;
+    const { nextAttemptAt, sweepAt } = record.state;
+    if (lane.queues.retries.counts().delayed === 0) {
+      const sweepMinute = Math.ceil(Date.parse(sweepAt) / minuteMs) * minuteMs;
+      lane.clock.set(new Date(sweepMinute - minuteMs).toISOString());
+      expect(await lane.sweep()).toMatchObject({ woken: 0, problems: [] });
+      lane.clock.set(new Date(sweepMinute).toISOString());
+      expect(await lane.sweep()).toMatchObject({ woken: 1, problems: [] });
+      expect(await lane.retryDue(retrier)).toMatchObject({ messages: 0 });
     }
+    lane.clock.set(nextAttemptAt);
+    expect(await lane.retryDue(retrier)).toMatchObject({ messages: 1 });
   }
-  return record;
 }
 
 it('tries ten times over three days, each at its time, and then fails', async () => {

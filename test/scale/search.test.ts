@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
-import type { ExecutionFilter } from '../../../shared/executions/filter.ts';
-import { anExecution } from '../../support/builders.ts';
-import { startLogs, waitingUntil } from './a-log.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import type { ExecutionFilter } from '../../shared/executions/filter.ts';
+import { anExecution } from '../support/builders.ts';
+import { startLogs, waitingUntil } from '../shared/executions/a-log.ts';
 
 type Log = Awaited<ReturnType<typeof logs.aLog>>;
 type State = ExecutionRecord['state'];
