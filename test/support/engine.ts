@@ -16,7 +16,7 @@ export type EngineProcess = {
   lines: string[];
   /** Calls back with every further line. */
   onLine(listener: (line: string) => void): void;
-  /** Resolves with its exit code, or null when a signal ended it. */
+  /** Resolves with its exit code, or null when a signal ended it. By then all lines have come. */
   exited: Promise<number | null>;
   /** Sends the signal and waits for its end. */
   end(signal: NodeJS.Signals): Promise<number | null>;
@@ -53,7 +53,8 @@ export async function startEngineProcess(
       if (url !== undefined) ready.resolve(url);
     });
   }
-  const exited = once(child, 'exit').then(([code]) => code as number | null);
+  // Not `exit`: what it printed last may come after that.
+  const exited = once(child, 'close').then(([code]) => code as number | null);
   const timer = setTimeout(() => child.kill('SIGKILL'), startTimeoutMs);
   const url = await Promise.race([
     ready.promise,

@@ -1,0 +1,317 @@
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { openQueues } from '../../local/queue.ts';
+import type { Execution } from '../../shared/executions/execution.ts';
+import { apiOf } from '../support/api.ts';
+import { startEngineProcess, upstreamClient, type EngineProcess } from '../support/engine.ts';
+import type { Receiver } from '../support/http-server.ts';
+
+const crashPoint = fileURLToPath(new URL('../support/crash-point.ts', import.meta.url));
+/** How long a process may take to die that has just broken a connection. */
+const deathMs = 10_000;
+/** How long the log may take to become what it has to be. Only a test that fails waits so long. */
+const patienceMs = 45_000;
+
+type Api = ReturnType<typeof apiOf>;
+
+/** An engine that is killed at a step and started again on the same data, by one run after another. */
+export type Victim = {
+  /** Of the process that runs at the moment. */
+  url: () => string;
+  /**
+   * Steps count from now on, or with `from`, e.g. `PutItem:3`, when the third such step has ended; until `disarm`. In
+   * which the process dies, if it comes to the step of this run.
+   */
+  arm: (from?: string) => Promise<void>;
+  disarm: () => Promise<void>;
+  /** Whether it was killed in this run. */
+  wasKilled: () => boolean;
+  /** Does something through the API. Null when the engine died under it; then its successor runs. */
+  attempt: <Result>(work: (api: Api) => Promise<Result>) => Promise<Result | null>;
+  /** The same, and once more with the successor. */
+  persist: <Result>(work: (api: Api) => Promise<Result>) => Promise<Result>;
+  /**
+   * Publishes events of a type that is this run's own, in one call, as an upstream would, and again when nobody answered.
+   * Resolves to the ids that were accepted.
+   */
+  publish: (type: string, data: readonly object[]) => Promise<string[]>;
+  /** Resolves when everything that was published is acknowledged, by this process or by its successor. */
+  acknowledged: () => Promise<void>;
+  /** The executions of this run's events, as soon as they are whole. As they are when that takes too long, which is reported. */
+  waitForLog: (isWhole: (executions: readonly Execution[]) => boolean) => Promise<Execution[]>;
+  /** Notes what must not be. */
+  report: (problem: string) => void;
+};
+
+export type CrashReport = {
+  /** The steps that a run takes when nobody kills it, in their order: `UpdateItem:1`, `PutItem:1`, `UpdateItem:2`. */
+  steps: string[];
+  /** Where processes were killed: `before:PutItem:1`. */
+  killed: string[];
+  problems: string[];
+};
+
+type Life = {
+  engine: EngineProcess;
+  api: Api;
+  /** Messages in the queue of events that it has acknowledged, and those that it has to. */
+  acknowledged: number;
+  toAcknowledge: number;
+};
+
+/**
+ * Kills engines before and after every step of a run. The first run is left alone, to see its steps. The process that recovers from
+ * one death is the one that dies the next: half of the starts, and a folder on which an engine has died dozens of times.
+ *
+ * @param prepare registers what the runs need, once for all
+ * @param victims how many engines there are at a time, each with a folder of its own
+ * @param run has number 0 when it is left alone; then the runs of one folder count from 1
+ */
+export async function killAtEveryStep(
+  {
+    prepare = async () => {},
+    env = {},
+    victims = 2,
+  }: { prepare?: (api: Api) => Promise<void>; env?: Record<string, string>; victims?: number },
+  run: (victim: Victim, number: number) => Promise<void>,
+): Promise<CrashReport> {
+  const folder = await mkdtemp(join(tmpdir(), 'handoff-crash-'));
+  const template = join(folder, 'template');
+  const report: CrashReport = { steps: [], killed: [], problems: [] };
+  try {
+    await using first = await openVictim(template, { env, report });
+    await first.persist(prepare);
+    first.begin('nowhere');
+    await run(first, 0);
+    report.steps = await first.stop();
+
+    const left = report.steps.flatMap((step) => [`before:${step}`, `after:${step}`]);
+    const killInTurn = async (_: unknown, index: number): Promise<void> => {
+      const copy = join(folder, `victim-${index}`);
+      await cp(template, copy, { recursive: true });
+      await using victim = await openVictim(copy, { env, report });
+      let number = 0;
+      for (let place = left.shift(); place !== undefined; place = left.shift()) {
+        victim.begin(place);
+        await run(victim, (number += 1));
+      }
+    };
+    await Promise.all(Array.from({ length: victims }, killInTurn));
+    return report;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function openVictim(
+  folder: string,
+  { env, report }: { env: Record<string, string>; report: CrashReport },
+) {
+  let crashAt = 'nowhere';
+  let wasKilled = false;
+  let type: string | null = null;
+  const seen = new Map<string, Execution>();
+  const addProblem = (problem: string) => void report.problems.push(`${crashAt}: ${problem}`);
+  await mkdir(folder, { recursive: true });
+  let life = await begin();
+
+  async function begin(): Promise<Life> {
+    const toAcknowledge = unacknowledged(folder);
+    const engine = await startEngineProcess(folder, { nodeOptions: ['--import', crashPoint], env });
+    const begun: Life = { engine, api: apiOf(engine.url), acknowledged: 0, toAcknowledge };
+    const count = (line: string) => {
+      begun.acknowledged += Number(/^acknowledged (\d+) of events$/u.exec(line)?.[1] ?? 0);
+    };
+    engine.lines.forEach(count);
+    engine.onLine(count);
+    return begun;
+  }
+
+  async function restart(): Promise<void> {
+    const code = await life.engine.exited;
+    if (wasKilled || life.engine.lines.at(-1) !== `killed ${crashAt}`) {
+      throw new Error(`${crashAt}: the engine ended by itself (${code}):\n${life.engine.lines.join('\n')}`);
+    }
+    wasKilled = true;
+    report.killed.push(crashAt);
+    life = await begin();
+    await look();
+  }
+
+  async function attempt<Result>(work: (api: Api) => Promise<Result>): Promise<Result | null> {
+    try {
+      return await work(life.api);
+    } catch (error) {
+      const hasDied = await Promise.race([life.engine.exited.then(() => true), delay(deathMs, false)]);
+      if (!hasDied) throw error;
+      await restart();
+      return null;
+    }
+  }
+
+  async function persist<Result>(work: (api: Api) => Promise<Result>): Promise<Result> {
+    const result = await attempt(work);
+    return result === null ? work(life.api) : result;
+  }
+
+  function publish(eventType: string, data: readonly object[]): Promise<string[]> {
+    type = eventType;
+    return persist(async () => {
+      const accepted = await putEvents(life.engine.url, eventType, data);
+      life.toAcknowledge += accepted.length;
+      return accepted;
+    });
+  }
+
+  /** Resolves with the next line that fits, or with null when the process is dead. */
+  function nextLine(isIt: () => boolean): Promise<'it' | 'dead'> {
+    const { engine } = life;
+    const came = Promise.withResolvers<'it'>();
+    const listen = () => {
+      if (isIt()) came.resolve('it');
+    };
+    engine.onLine(listen);
+    listen();
+    return Promise.race([came.promise, engine.exited.then(() => 'dead' as const)]);
+  }
+
+  async function acknowledged(): Promise<void> {
+    const isDone = () => life.acknowledged >= life.toAcknowledge;
+    while ((await nextLine(isDone)) === 'dead') await restart();
+  }
+
+  /** Reads the executions of this run, and compares them with what was there before. */
+  async function look(): Promise<Execution[]> {
+    if (type === null) return [];
+    const { items: executions } = await life.api.get<{ items: Execution[] }>(
+      `/v1/executions?event=${type}&limit=100`,
+    );
+    for (const earlier of seen.values()) {
+      const later = executions.find(({ id }) => id === earlier.id);
+      const problem = wentBack(earlier, later);
+      if (problem !== null) addProblem(problem);
+    }
+    for (const execution of executions) seen.set(execution.id, execution);
+    return executions;
+  }
+
+  async function waitForLog(isWhole: (executions: readonly Execution[]) => boolean): Promise<Execution[]> {
+    const giveUp = delay(patienceMs, 'late' as const, { ref: false });
+    for (;;) {
+      // What changes the log ends with an acknowledgement, so there is nothing to see before the next one.
+      const { engine } = life;
+      const lineCount = engine.lines.length;
+      const executions = await attempt(look);
+      if (executions === null) continue;
+      if (isWhole(executions)) return executions;
+      const isNews = () => engine.lines.slice(lineCount).some((line) => line.startsWith('acknowledged '));
+      const news = await Promise.race([nextLine(isNews), giveUp]);
+      if (news === 'dead') await restart();
+      if (news === 'late') {
+        const late = await look();
+        if (!isWhole(late)) addProblem(`not as it has to be: ${JSON.stringify(late)}`);
+        return late;
+      }
+    }
+  }
+
+  const arm = (parameters: string) => fetch(`${life.engine.url}/healthz?count${parameters}`);
+
+  return {
+    url: () => life.engine.url,
+    arm: async (from = '') => void (await arm(`&crash=${crashAt}&from=${from}`)),
+    disarm: async () => void (await arm('&from=never:1')),
+    wasKilled: () => wasKilled,
+    attempt,
+    persist,
+    publish,
+    acknowledged,
+    waitForLog,
+    report: addProblem,
+    /** The next run begins, which dies at that place. */
+    begin(place: string) {
+      crashAt = place;
+      wasKilled = false;
+      type = null;
+      seen.clear();
+    },
+    /** Ends the process as one should. Resolves to the steps that it has counted. */
+    async stop(): Promise<string[]> {
+      await life.engine.end('SIGTERM');
+      return life.engine.lines.flatMap((line) => /^step (\S+)$/u.exec(line)?.[1] ?? []);
+    },
+    async [Symbol.asyncDispose]() {
+      await life.engine.end('SIGKILL');
+    },
+  } satisfies Victim & Record<string, unknown> & AsyncDisposable;
+}
+
+/** How many events the engine that died on this folder has left in its queue. */
+function unacknowledged(folder: string): number {
+  const queues = openQueues({ file: join(folder, 'queues.sqlite') });
+  try {
+    const { visible, inFlight } = queues.open('events', { visibilityTimeoutMs: 1000 }).counts();
+    return visible + inFlight;
+  } finally {
+    queues.close();
+  }
+}
+
+function wentBack(earlier: Execution, later: Execution | undefined): string | null {
+  const { id, handlerName, status, generation, attemptCount } = earlier;
+  const what = `${handlerName} (${id})`;
+  if (later === undefined) return `${what} was ${status} and is gone`;
+  const hasEnded = status === 'succeeded' || status === 'failed';
+  if (later.generation < generation) return `${what} went back to generation ${later.generation}`;
+  if (later.attemptCount < attemptCount) {
+    return `${what} had ${attemptCount} attempts and has ${later.attemptCount}`;
+  }
+  if (hasEnded && later.generation === generation && later.status !== status) {
+    return `${what} went back from ${status} to ${later.status}`;
+  }
+  return null;
+}
+
+async function putEvents(url: string, type: string, data: readonly object[]): Promise<string[]> {
+  const upstream = upstreamClient(url, { maxAttempts: 1 });
+  try {
+    const { Entries = [] } = await upstream.send(
+      new PutEventsCommand({
+        Entries: data.map((item) => ({
+          EventBusName: 'handoff',
+          Source: 'test',
+          DetailType: type,
+          Detail: JSON.stringify({ data: item }),
+        })),
+      }),
+    );
+    return Entries.map(({ EventId }) => String(EventId));
+  } finally {
+    upstream.destroy();
+  }
+}
+
+/** The places of a report without their numbers: `before:PutItem`, each once, sorted. */
+export const kindsOf = (places: readonly string[]): string[] =>
+  [...new Set(places.map((place) => place.replace(/:\d+$/u, '')))].sort();
+
+/** Where processes must have died at least once when these are the kinds of steps that a run takes. */
+export const beforeAndAfter = (kinds: readonly string[]): string[] =>
+  kinds.flatMap((kind) => [`before:${kind}`, `after:${kind}`]).sort();
+
+/** The deliveries of one event to one path, and whether all of them were one delivery to the receiver. */
+export function deliveriesOf(
+  { requests }: Receiver,
+  eventId: string,
+  path: string,
+): { count: number; ids: number } {
+  const ids = requests
+    .filter((request) => request.path === path)
+    .map(({ headers }) => String(headers['webhook-id']))
+    .filter((id) => id.startsWith(eventId));
+  return { count: ids.length, ids: new Set(ids).size };
+}
