@@ -162,6 +162,8 @@ export async function startEngine(
         server.close(requestGraceMs),
         ...[dispatching, retrying, sweeping].map((running) => running.stop(batchGraceMs)),
       ]);
+      // What still runs must not log that its script or its queue is gone: it comes back at the next start.
+      await tables.stop(tablesGraceMs);
     });
 
     return { url: urlOf(config.HOST, server.port), token, failed: tables.failed, stop };

@@ -117,7 +117,7 @@ export class Storage extends Construct {
         'dynamodb:UpdateItem',
       ),
       resume: executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'),
-      sweep: withAttention(executionsTo('dynamodb:PutItem', 'dynamodb:UpdateItem')),
+      sweep: withAttention(executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem')),
       manage: withAttention(
         executionsTo(
           'dynamodb:BatchGetItem',

@@ -7,7 +7,7 @@ import { patternsFor } from '../../shared/handlers/registry.ts';
 export type HandlerQuery = {
   /** Those that would run for this event type, wildcards too. */
   event?: string | undefined;
-  type?: 'http' | 'script' | undefined;
+  type?: Target['type'] | undefined;
   status?: HandlerStatus | undefined;
   /** Contained in the name, the description, the URL or the script's name, whatever its case. */
   q?: string | undefined;

@@ -71,7 +71,10 @@ function showTest(record: ExecutionRecord, event: DomainEvent): HandlerTest {
       attempts: [...record.attempts],
     },
     request,
-    response: last === undefined ? null : { ...last, body: last.response },
+    response:
+      last === undefined
+        ? null
+        : { statusCode: last.statusCode, body: last.response, durationMs: last.durationMs },
   };
 }
 

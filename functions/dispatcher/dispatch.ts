@@ -14,6 +14,8 @@ export type Message = {
   sentAt: Date;
   /** How often it was received, this time included. */
   receives: number;
+  /** Whether the event was sent to the queue before: then some of its executions are in the log. */
+  sentAgain: boolean;
 };
 
 /** What became of a batch: one wide log line. */
@@ -33,7 +35,10 @@ export type BatchReport = {
 };
 
 /** An event to be dispatched, with the messages that brought it (a queue may deliver one twice). */
-type Arrival = { event: DomainEvent; sentAt: Date; receives: number; messageIds: string[] };
+type Arrival = Pick<Message, 'sentAt' | 'receives' | 'sentAgain'> & {
+  event: DomainEvent;
+  messageIds: string[];
+};
 
 /** Messages that have to come back, and why. */
 type Failure = { messageIds: readonly string[]; error: unknown };
@@ -115,15 +120,16 @@ async function readMessages(
 function addArrival(
   arrivals: Map<string, Arrival>,
   event: DomainEvent,
-  { id, sentAt, receives }: Message,
+  { id, sentAt, receives, sentAgain }: Message,
 ): void {
   const place = executionKey('', event, sentAt, 1).sk;
   const arrival = arrivals.get(place);
   if (arrival === undefined) {
-    arrivals.set(place, { event, sentAt, receives, messageIds: [id] });
+    arrivals.set(place, { event, sentAt, receives, sentAgain, messageIds: [id] });
   } else {
     arrival.messageIds.push(id);
     arrival.receives = Math.max(arrival.receives, receives);
+    arrival.sentAgain ||= sentAgain;
   }
 }
 
@@ -141,7 +147,7 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
       plans.map(async ({ arrival, groups }) => {
         const missing = groups.map((group) => group.filter(({ key }) => !recorded.has(keyToString(key))));
         return runEvent(services, { event: arrival.event, groups: missing, deadline }, (record) =>
-          batch.add(record, { redelivered: arrival.receives > 1 }),
+          batch.add(record, { redelivered: arrival.receives > 1 || arrival.sentAgain }),
         );
       }),
     );

@@ -18,6 +18,7 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
     id: messageId,
     body,
     sentAt: firstSentAt(messageAttributes) ?? new Date(Number(attributes.SentTimestamp)),
+    sentAgain: firstSentAt(messageAttributes) !== null,
     receives: Number(attributes.ApproximateReceiveCount),
   }));
   const deadline = new Date(startedAt + context.getRemainingTimeInMillis());

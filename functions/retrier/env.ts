@@ -12,8 +12,16 @@ export const RetrierEnv = z.object({
   ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
   RETENTION_DAYS: sharedEnv.RETENTION_DAYS,
   HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
-  MAX_CONCURRENT_DELIVERIES: sharedEnv.MAX_CONCURRENT_DELIVERIES,
   MAX_CONCURRENT_SCRIPTS: sharedEnv.MAX_CONCURRENT_SCRIPTS,
+  MAX_CONCURRENT_ATTEMPTS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(900)
+    .default(32)
+    .describe(
+      'Attempts under way at once in one environment; each holds an event of up to 1 MB, and what is made of it',
+    ),
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
 });

@@ -1,6 +1,6 @@
 import { NotFoundError } from '../../shared/errors.ts';
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
-import type { WaitingExecution } from '../../shared/executions/claim.ts';
+import { isClaimed, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { endWaiting } from '../../shared/executions/settle.ts';
@@ -21,7 +21,7 @@ export type RetryReport = {
   deadLetters: number;
   /** Wake-up calls for what has changed since, or is somebody else's by now. */
   stale: number;
-  /** Sent again, because the deadline was too near or the handler was not known yet. */
+  /** Sent again: the deadline was too near, the handler was not known yet, or the call came too early. */
   putOff: number;
   /** What was written to the log, by status. */
   executions: Record<ExecutionStatus, number>;
@@ -37,11 +37,14 @@ type Retried =
 
 // SQS knows whole seconds, so a wake-up call comes up to a second early. Another second is for clocks that differ.
 const maxEarlyMs = 2000;
-// A handler that the registry does not know yet is a second old at most.
+// Clocks that differ by more make a call come earlier than that: it goes back for the rest of the time. One for what is
+// due later still is stale.
+const maxSkewMs = 30_000;
+// What the registry does not know yet is a second old at most.
 const unknownHandlerWaitMs = 1000;
 
 /**
- * Works off a batch of wake-up calls: for each, look whether the execution still waits, claim it, make the attempt, settle,
+ * Works off a batch of wake-up calls: for each one, look whether the execution still waits, claim it, make the attempt, settle,
  * write the log. A call that is stale does nothing: whoever changed the execution has sent another one.
  *
  * @param deadline when the invocation ends; no attempt begins that could outlive it
@@ -72,7 +75,7 @@ export async function retryBatch(
   for (const result of results) {
     if (result.kind === 'settled') {
       executions[result.status] += 1;
-      if (result.unwoken !== null) problems.push(result.unwoken);
+      problems.push(...result.problems);
     }
     if (result.kind === 'failed') {
       failedMessageIds.push(result.messageId);
@@ -91,32 +94,45 @@ export async function retryBatch(
   };
 }
 
-async function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
-  const { claims, wakeUps, deadLetters, now, delay } = services;
-  const wakeUp = readWakeUp(message.body);
-  if (wakeUp === null) {
-    const { id, sentAt: receivedAt, body } = message;
-    await deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
-    return { kind: 'dead-letter' };
-  }
+/** At most so many events are in memory at once, whatever the batch: a wake-up call is small, its event may have 1 MB. */
+function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
+  return services.inTurn(async () => {
+    const wakeUp = readWakeUp(message.body);
+    if (wakeUp === null) {
+      const { id, sentAt: receivedAt, body } = message;
+      await services.deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
+      return { kind: 'dead-letter' };
+    }
+    return workOff(services, wakeUp, deadline);
+  });
+}
+
+async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Promise<Retried> {
+  const { claims, wakeUps, now, delay } = services;
   const execution = await claims.readWaiting(wakeUp);
-  if (execution === null || isStale(execution, wakeUp, now())) return { kind: 'stale' };
-  const earlyMs = Date.parse(execution.record.state.nextAttemptAt) - now().getTime();
+  if (execution === null || execution.record.generation !== wakeUp.generation) return { kind: 'stale' };
+  const sendAgain = async (due: Date): Promise<Retried> => {
+    await wakeUps.send(wakeUp, due);
+    return { kind: 'put-off' };
+  };
+  const due = new Date(execution.record.state.nextAttemptAt);
+  const earlyMs = due.getTime() - now().getTime();
+  if (earlyMs > maxSkewMs || isClaimed(execution.claimedUntil, now())) return { kind: 'stale' };
+  if (earlyMs > maxEarlyMs) return sendAgain(due);
   if (earlyMs > 0) await delay(earlyMs);
 
-  const registered = await findHandler(services, execution);
-  if (registered === 'unknown') {
-    await wakeUps.send(wakeUp, new Date(now().getTime() + unknownHandlerWaitMs));
-    return { kind: 'put-off' };
-  }
-  if (typeof registered === 'string') return endExecution(services, execution, registered);
-
-  const { type } = registered.handler.target;
-  return services.turns[type](async () => {
-    const result = await runAttempt(services, registered, execution, deadline);
-    if (result.kind === 'put-off') await wakeUps.send(wakeUp, now());
-    return result;
-  });
+  const attempt = async (): Promise<Retried> => {
+    const registered = await findHandler(services, execution);
+    if (registered === 'unknown') return sendAgain(new Date(now().getTime() + unknownHandlerWaitMs));
+    if (typeof registered === 'string') return endExecution(services, execution, registered);
+    const run = () => runAttempt(services, registered, execution, deadline);
+    const isScript = registered.handler.target.type === 'script';
+    const result = await (isScript ? services.scriptsInTurn(run) : run());
+    return result.kind === 'put-off' ? sendAgain(now()) : result;
+  };
+  // A call that was lost may have ended its worker, and what ran beside it. One of them at a time, so that the others
+  // are not lost with it once more.
+  return execution.lostClaims > 0 ? services.alone(attempt) : attempt();
 }
 
 function readWakeUp(body: string): WakeUp | null {
@@ -127,11 +143,6 @@ function readWakeUp(body: string): WakeUp | null {
   }
 }
 
-const isStale = ({ record, claimedUntil }: WaitingExecution, { generation }: WakeUp, now: Date): boolean =>
-  record.generation !== generation ||
-  Date.parse(record.state.nextAttemptAt) - now.getTime() > maxEarlyMs ||
-  (claimedUntil !== null && Date.parse(claimedUntil) > now.getTime());
-
 /** The handler as it is now, or why no attempt can be made. */
 async function findHandler(
   { currentRegistry, handlers }: Services,
@@ -139,19 +150,17 @@ async function findHandler(
 ): Promise<RegisteredHandler | 'disabled' | 'archived' | 'deleted' | 'unknown'> {
   const { handlerId } = readKey(record.key);
   const found = (await currentRegistry()).find(handlerId);
-  if (found === null) {
-    // The registry may be a second old, and the handler younger than that. To end its work is for good: look once more.
-    const exists = await handlers.get(handlerId).then(
-      () => true,
-      (error: unknown) => {
-        if (error instanceof NotFoundError) return false;
-        throw error;
-      },
-    );
-    return exists ? 'unknown' : 'deleted';
-  }
-  if (found === 'archived') return found;
-  return found.handler.status === 'disabled' ? 'disabled' : found;
+  if (found !== null && found !== 'archived' && found.handler.status === 'enabled') return found;
+  // The registry may be a second old, and its handler have been made or enabled since. To end or hold its work is not
+  // undone by the next look: this one is at the table.
+  const status = await handlers.get(handlerId).then(
+    ({ handler }) => handler.status,
+    (error: unknown) => {
+      if (error instanceof NotFoundError) return 'deleted' as const;
+      throw error;
+    },
+  );
+  return status === 'enabled' ? 'unknown' : status;
 }
 
 /** Holds or ends what waits for a handler that does not run any more. Claimed first, as every change of what waits. */
@@ -163,6 +172,6 @@ async function endExecution(
   const claim = await claims.claim(execution, settleMarginMs);
   if (claim === null) return { kind: 'stale' };
   const record = endWaiting(execution.record, reason);
-  const { lost, unwoken } = await claims.settle(execution, record, claim);
-  return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, unwoken };
+  const { lost, problems } = await claims.settle(execution, record, claim);
+  return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, problems };
 }

@@ -6,9 +6,9 @@ import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import type { Services } from './services.ts';
 
-/** What became of an attempt. `unwoken`: why the wake-up call of the next one could not be sent, or null. */
+/** What became of an attempt. `problems`: what went wrong beside it, and is mended by others. */
 export type AttemptResult =
-  | { kind: 'settled'; status: ExecutionStatus; unwoken: unknown }
+  | { kind: 'settled'; status: ExecutionStatus; problems: unknown[] }
   | { kind: 'stale' }
   | { kind: 'put-off' };
 
@@ -46,8 +46,8 @@ export async function runAttempt(
     parsed.event,
     ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
   );
-  const { lost, unwoken } = await claims.settle(execution, settled, claim);
-  return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, unwoken };
+  const { lost, problems } = await claims.settle(execution, settled, claim);
+  return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, problems };
 }
 
 const lostCall = () =>

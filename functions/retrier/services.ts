@@ -42,11 +42,13 @@ export function buildServices(
     handlers,
     currentRegistry: createRegistry({ store: handlers, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
-    claims: createClaims({ ...executions, hours, wakeUps, retention }),
+    claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
     wakeUps,
     hours,
     targets: openTargets(env, now),
-    turns: { http: pLimit(env.MAX_CONCURRENT_DELIVERIES), script: pLimit(env.MAX_CONCURRENT_SCRIPTS) },
+    inTurn: pLimit(env.MAX_CONCURRENT_ATTEMPTS),
+    scriptsInTurn: pLimit(env.MAX_CONCURRENT_SCRIPTS),
+    alone: pLimit(1),
     retryScale: env.RETRY_SCALE,
   };
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { GetCommand, PutCommand, UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { maxScriptTimeoutMs } from '../handlers/handler.ts';
 import type { ExecutionRecord } from './execution.ts';
 import type { HourlyCounts } from './hours.ts';
 import { fromItem, toItem, type Retention } from './item.ts';
@@ -17,6 +18,19 @@ export type WaitingExecution = {
   lostClaims: number;
 };
 
+/** Longer than any lease: what says it lasts beyond this was written by a clock that was wrong. */
+const maxLeaseMs = maxScriptTimeoutMs + 60_000;
+
+/** Whether somebody is at it now. */
+export function isClaimed(claimedUntil: string | null, now: Date): boolean {
+  if (claimedUntil === null) return false;
+  const leftMs = Date.parse(claimedUntil) - now.getTime();
+  return leftMs > 0 && leftMs <= maxLeaseMs;
+}
+
+// The sweeper looks a little after the end of a lease, or a retrier whose clock is behind would find it still running.
+const afterLeaseMs = 5000;
+
 /** The right to make the next attempt, for a time. */
 export type Claim = { token: string };
 
@@ -27,6 +41,7 @@ export function createClaims({
   hours,
   wakeUps,
   retention,
+  scale,
   now,
 }: {
   dynamo: DynamoDBDocumentClient;
@@ -34,6 +49,8 @@ export function createClaims({
   hours: HourlyCounts;
   wakeUps: WakeUps;
   retention: Retention;
+  /** Multiplies what is added to a lease; 1 but in tests. */
+  scale: number;
   now: () => Date;
 }) {
   /** The execution as it is now, strongly consistent. Null when it does not wait, or is gone. */
@@ -56,21 +73,23 @@ export function createClaims({
    */
   async function claim({ record, claimedUntil }: WaitingExecution, leaseMs: number): Promise<Claim | null> {
     const token = randomUUID();
-    const until = new Date(now().getTime() + leaseMs).toISOString();
+    const endsAt = now().getTime() + leaseMs;
+    const until = new Date(endsAt).toISOString();
+    const lookAt = new Date(endsAt + Math.ceil(afterLeaseMs * scale)).toISOString();
     try {
       await dynamo.send(
         new UpdateCommand({
           TableName: tableName,
           Key: record.key,
-          // The sweeper looks when the lease is over.
           UpdateExpression:
-            'SET claimedUntil = :until, claimToken = :token, attentionKey = :until ADD claims :one',
+            'SET claimedUntil = :until, claimToken = :token, attentionKey = :lookAt ADD claims :one',
           ConditionExpression: `#status = :waiting AND generation = :generation AND nextAttemptAt = :due AND ${
             claimedUntil === null ? 'attribute_not_exists(claimedUntil)' : 'claimedUntil = :seen'
           }`,
           ExpressionAttributeNames: { '#status': 'status' },
           ExpressionAttributeValues: {
             ':until': until,
+            ':lookAt': lookAt,
             ':token': token,
             ':one': 1,
             ':waiting': 'waiting',
@@ -82,9 +101,22 @@ export function createClaims({
       );
       return { token };
     } catch (error) {
-      if (error instanceof ConditionalCheckFailedException) return null;
-      throw error;
+      if (!(error instanceof ConditionalCheckFailedException)) throw error;
+      // The answer to the first try of the SDK may have been lost, and its second try have met what the first one wrote.
+      return (await isHeldWith(record.key, token)) ? { token } : null;
     }
+  }
+
+  async function isHeldWith({ pk, sk }: ExecutionKey, token: string): Promise<boolean> {
+    const { Item } = await dynamo.send(
+      new GetCommand({
+        TableName: tableName,
+        Key: { pk, sk },
+        ConsistentRead: true,
+        ProjectionExpression: 'claimToken',
+      }),
+    );
+    return Item?.['claimToken'] === token;
   }
 
   /**
@@ -94,7 +126,7 @@ export function createClaims({
    *   B                       claims, calls ... 500, writes   | whoever holds the claim writes; a success may replace
    *                                                           | any non-success of its generation, claimed or not
    *
-   * @returns `unwoken` is why no wake-up call could be sent: the sweeper will send it. `lost`: somebody else's result is
+   * @returns `problems` are why it could not be counted, or no wake-up call be sent: the sweeper will send it. `lost`: somebody else's result is
    *   in the log, and that is enough. Or it is our own, and only the answer to the write was lost: the wake-up call goes
    *   out all the same, since a stale one does nothing
    */
@@ -102,16 +134,16 @@ export function createClaims({
     { record: before }: WaitingExecution,
     record: ExecutionRecord,
     { token }: Claim,
-  ): Promise<{ lost: boolean; unwoken: unknown }> {
-    await hours.countMove(record, before.state.status, {
-      attempted: record.attemptCount > before.attemptCount,
-    });
+  ): Promise<{ lost: boolean; problems: unknown[] }> {
+    const problems: unknown[] = [];
+    const keep = (error: unknown) => void problems.push(error);
+    // The row is there since the first attempt, so what was called is not thrown away for the sake of a count.
+    await hours
+      .countMove(record, before.state.status, { attempted: record.attemptCount > before.attemptCount })
+      .catch(keep);
     const lost = !(await put(record, token));
-    const unwoken = await wakeUps.sendFor(record).then(
-      () => null,
-      (error: unknown) => error,
-    );
-    return { lost, unwoken };
+    await wakeUps.sendFor(record).catch(keep);
+    return { lost, problems };
   }
 
   /** False when the log holds something else by now that this must not replace. */

@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
-import { paginateQuery, UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { GetCommand, paginateQuery, UpdateCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { maxDelaySeconds } from '../aws/queues.ts';
 import { executionsTable } from '../aws/tables.ts';
 import { attentionPartitions } from './item.ts';
@@ -9,6 +10,13 @@ import type { WakeUp } from './wake-ups.ts';
 
 /** An entry of the index: an execution that the sweeper must look at. */
 export type DueEntry = ExecutionKey & { attention: string; attentionKey: string };
+
+type Due = { generation: number; nextAttemptAt: string };
+
+const callFor = ({ pk, sk }: ExecutionKey, { generation, nextAttemptAt }: Due) => ({
+  wakeUp: { pk, sk, generation },
+  due: new Date(nextAttemptAt),
+});
 
 const pageSize = 100;
 
@@ -53,27 +61,32 @@ export function createDueIndex({
     attention,
     attentionKey,
   }: DueEntry): Promise<{ wakeUp: WakeUp; due: Date } | null> {
-    const longestDelay = new Date(now().getTime() + maxDelaySeconds * 1000 * scale);
+    const token = randomUUID();
+    const until = lostAt(new Date(now().getTime() + maxDelaySeconds * 1000 * scale), scale);
     try {
       const { Attributes } = await dynamo.send(
         new UpdateCommand({
           TableName: tableName,
           Key: { pk, sk },
-          UpdateExpression: 'SET attentionKey = :lease',
+          UpdateExpression: 'SET attentionKey = :lease, sweepToken = :token',
           ConditionExpression: 'attention = :attention AND attentionKey = :seen',
           ExpressionAttributeValues: {
-            ':lease': lostAt(longestDelay, scale),
+            ':lease': until,
+            ':token': token,
             ':attention': attention,
             ':seen': attentionKey,
           },
           ReturnValues: 'ALL_NEW',
         }),
       );
-      const { generation, nextAttemptAt } = Attributes as { generation: number; nextAttemptAt: string };
-      return { wakeUp: { pk, sk, generation }, due: new Date(nextAttemptAt) };
+      return callFor({ pk, sk }, Attributes as Due);
     } catch (error) {
-      if (error instanceof ConditionalCheckFailedException) return null;
-      throw error;
+      if (!(error instanceof ConditionalCheckFailedException)) throw error;
+      // The answer to the first try of the SDK may have been lost, and its second try have met what the first one wrote.
+      const { Item } = await dynamo.send(
+        new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
+      );
+      return Item?.['sweepToken'] === token ? callFor({ pk, sk }, Item as Due) : null;
     }
   }
 

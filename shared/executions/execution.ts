@@ -29,6 +29,8 @@ export type ExecutionRecord = {
   generation: number;
   /** The attempts of earlier generations: the schedule of this one counts from here. */
   attemptsBefore: number;
+  /** How often in a row its next attempt was put off without a call. */
+  putOffs: number;
   /** When the first attempt began, or when it was held. */
   startedAt: string;
   attemptCount: number;

@@ -35,6 +35,7 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
     ...attentionOf(record),
     generation: record.generation,
     ...(record.attemptsBefore === 0 ? {} : { attemptsBefore: record.attemptsBefore }),
+    ...(record.putOffs === 0 ? {} : { putOffs: record.putOffs }),
     startedAt: record.startedAt,
     attemptCount: record.attemptCount,
     attempts: record.attempts.map(omitNulls),
@@ -69,6 +70,7 @@ export const listedAttributes = [
   'attentionKey',
   'generation',
   'attemptsBefore',
+  'putOffs',
   'startedAt',
   'attemptCount',
   'attempts',
@@ -89,6 +91,7 @@ export function fromListedItem(item: Record<string, unknown>): ListedExecution {
     state: stateOf(stored),
     generation: stored.generation,
     attemptsBefore: stored.attemptsBefore ?? 0,
+    putOffs: stored.putOffs ?? 0,
     startedAt: stored.startedAt,
     attemptCount: stored.attemptCount,
     attempts: stored.attempts.map(
@@ -119,6 +122,7 @@ type StoredExecution = {
   attentionKey?: string;
   generation: number;
   attemptsBefore?: number;
+  putOffs?: number;
   startedAt: string;
   attemptCount: number;
   attempts: (Pick<Attempt, 'number' | 'at' | 'durationMs'> & Partial<Attempt>)[];

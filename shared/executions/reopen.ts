@@ -1,6 +1,7 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { GetCommand, PutCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
+import { isClaimed } from './claim.ts';
 import type { ExecutionRecord } from './execution.ts';
 import type { HourlyCounts } from './hours.ts';
 import { fromItem, toItem, type Retention } from './item.ts';
@@ -39,7 +40,7 @@ export function createReopener({
     );
     if (Item === undefined) throw new NotFoundError('execution', `${key.pk}#${key.sk}`);
     const claimedUntil = Item['claimedUntil'] as string | undefined;
-    if (claimedUntil !== undefined && Date.parse(claimedUntil) > now().getTime()) {
+    if (isClaimed(claimedUntil ?? null, now())) {
       throw new ConflictError('state', 'An attempt of this execution is under way.');
     }
     const before = fromItem(Item);
@@ -64,6 +65,8 @@ export function createReopener({
       );
     } catch (error) {
       if (error instanceof ConditionalCheckFailedException) {
+        // The answer to a first try of the SDK may have been lost, and this be its second: a call that is stale does nothing.
+        await wakeUps.sendFor(record);
         throw new ConflictError('state', 'The execution has just changed.', { cause: error });
       }
       throw error;

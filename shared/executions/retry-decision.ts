@@ -23,8 +23,15 @@ export const defaultSchedule: readonly number[] = [
 /** Jitter lengthens a wait by up to this share, and never shortens one: a receiver may count on the wait. */
 const jitterShare = 0.1;
 
-/** How long an execution waits that AWS had no room for, seconds. Up to twice that, so that not all come back at once. */
-const busySeconds = 10;
+/**
+ * How long an execution waits that AWS had no room for, seconds: twice as long each time, up to a bound that a queue can
+ * wait for. Up to twice that, so that not all come back at once.
+ */
+const firstBusySeconds = 10;
+const maxBusySeconds = maxDelaySeconds / 2;
+
+/** After so many times in a row, over three days, that there was no room counts as a failed attempt. */
+export const maxPutOffs = 400;
 
 /** A wake-up call that has not come this long after its time is lost: the sweeper sends another one. Seconds. */
 const lostAfterSeconds = 2 * minute;
@@ -39,6 +46,8 @@ export function waitsOf(schedule: RetrySchedule): readonly number[] {
 export type DecisionInput = {
   /** Number of the attempt that just ended, from 1, counted within its generation. */
   attempt: number;
+  /** How often in a row it was put off before. */
+  putOffs: number;
   /** Waits in seconds; n waits are n + 1 attempts. */
   waits: readonly number[];
   now: Date;
@@ -51,13 +60,17 @@ export type DecisionInput = {
 /** Where an execution stands after a call. */
 export function afterAttempt(
   outcome: Outcome,
-  { attempt, waits, now, random, scale }: DecisionInput,
+  { attempt, putOffs, waits, now, random, scale }: DecisionInput,
 ): ExecutionState {
   switch (outcome.kind) {
     case 'succeeded':
       return { status: 'succeeded' };
     case 'put-off':
-      return waitFor(busySeconds * (1 + random), { reason: outcome.reason, now, scale });
+      return waitFor(Math.min(maxBusySeconds, firstBusySeconds * 2 ** putOffs) * (1 + random), {
+        reason: outcome.reason,
+        now,
+        scale,
+      });
     case 'failed': {
       const wait = waits[attempt - 1];
       if (!outcome.retryable || wait === undefined) return { status: 'failed' };

@@ -1,10 +1,10 @@
 // No I/O, no clock, no dice: what decides is a parameter.
-import type { Outcome } from '../delivery/outcome.ts';
+import { unanswered, type Outcome } from '../delivery/outcome.ts';
 import type { SentRequest } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { Attempt, ExecutionRecord } from './execution.ts';
 import type { ExecutionKey } from './key.ts';
-import { afterAttempt, waitUntil, type DecisionInput } from './retry-decision.ts';
+import { afterAttempt, maxPutOffs, waitUntil, type DecisionInput } from './retry-decision.ts';
 
 /** The last attempts that are kept with an execution. */
 const maxAttemptsKept = 10;
@@ -12,7 +12,7 @@ const maxAttemptsKept = 10;
 /** What a record holds from its beginning, whatever becomes of it. */
 export type Beginning = Pick<
   ExecutionRecord,
-  'key' | 'handlerName' | 'event' | 'generation' | 'attemptsBefore'
+  'key' | 'handlerName' | 'event' | 'generation' | 'attemptsBefore' | 'putOffs'
 >;
 
 /** The beginning of the execution of one handler and one event. */
@@ -26,6 +26,7 @@ export const beginExecution = (
   event: { type, time, objectId, raw },
   generation: 1,
   attemptsBefore: 0,
+  putOffs: 0,
 });
 
 /** An execution that waits for a person: its handler is disabled. */
@@ -47,7 +48,7 @@ export const holdExecution = (beginning: Beginning, now: Date): ExecutionRecord 
 export function settleAttempt(
   execution: Beginning | ExecutionRecord,
   {
-    outcome,
+    outcome: called,
     sent,
     startedAt,
     endedAt,
@@ -63,14 +64,16 @@ export function settleAttempt(
     'attempts' in execution
       ? execution
       : { attempts: [], attemptCount: 0, startedAt: startedAt.toISOString(), request: null };
+  const outcome = execution.putOffs >= maxPutOffs ? endPuttingOff(called) : called;
   const number = before.attemptCount + 1;
   const state = afterAttempt(outcome, {
     ...decision,
     attempt: number - execution.attemptsBefore,
+    putOffs: execution.putOffs,
     now: endedAt,
   });
   const settled = { ...execution, ...before, state };
-  if (outcome.kind === 'put-off') return settled;
+  if (outcome.kind === 'put-off') return { ...settled, putOffs: execution.putOffs + 1 };
   const attempt: Attempt = {
     number,
     at: startedAt.toISOString(),
@@ -83,11 +86,20 @@ export function settleAttempt(
   };
   return {
     ...settled,
+    putOffs: 0,
     attemptCount: number,
     attempts: [...before.attempts, attempt].slice(-maxAttemptsKept),
     request: sent,
   };
 }
+
+// What is put off for ever would never end.
+const endPuttingOff = (outcome: Outcome): Outcome =>
+  outcome.kind === 'put-off'
+    ? unanswered(`${outcome.reason}: there was no room for the call ${maxPutOffs} times in a row`, {
+        retryable: true,
+      })
+    : outcome;
 
 /** A waiting execution that no attempt will be made of any more, or not before a person asks for it. */
 export const endWaiting = (
@@ -109,6 +121,6 @@ export function reopenExecution(
   const state = waitUntil(now, { reason: 'retry', now, scale });
   const hasEnded = record.state.status === 'succeeded' || record.state.status === 'failed';
   return hasEnded
-    ? { ...record, state, generation: record.generation + 1, attemptsBefore: record.attemptCount }
-    : { ...record, state };
+    ? { ...record, state, generation: record.generation + 1, attemptsBefore: record.attemptCount, putOffs: 0 }
+    : { ...record, state, putOffs: 0 };
 }

@@ -339,7 +339,7 @@ describe('permissions', () => {
   it('gives the sweeper this and no more', () => {
     expect(permissionsOf(template, 'RetriesSweep')).toEqual({
       RetriesSweepLogs: ownLog,
-      StorageExecutions: ['dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
       'StorageExecutions/index/attention': ['dynamodb:Query'],
       RetriesQueue: ['sqs:SendMessage'],
       IntakeEventsDeadLetters: drained,

@@ -81,6 +81,7 @@ export function anExecution({
     state: { status: 'succeeded' },
     generation: 1,
     attemptsBefore: 0,
+    putOffs: 0,
     startedAt: time,
     attemptCount: 1,
     attempts: [

@@ -26,6 +26,7 @@ export const refusal = {
 export async function startDynamoWire(endpoint: string) {
   let calls: DynamoCall[] = [];
   let intercept: Intercept = () => null;
+  let interceptAnswer: Intercept = () => null;
   const receiver = await startReceiver(async ({ headers, body }, response) => {
     const call: DynamoCall = {
       operation: String(headers['x-amz-target']).replace(/^.*\./u, ''),
@@ -52,6 +53,12 @@ export async function startDynamoWire(endpoint: string) {
     });
     const text = await answer.text();
     call.capacityUnits = capacityOf(text);
+    const lost = interceptAnswer(call);
+    if (lost !== null) {
+      response.writeHead(lost.status, { 'content-type': 'application/x-amz-json-1.0' });
+      response.end(JSON.stringify(lost.body));
+      return;
+    }
     response.writeHead(answer.status, { 'content-type': 'application/x-amz-json-1.0' }).end(text);
   });
   return {
@@ -61,6 +68,10 @@ export async function startDynamoWire(endpoint: string) {
     intercept(by: Intercept) {
       intercept = by;
     },
+    /** Lets calls through, and puts answers of its own in place of DynamoDB's, until `reset`. */
+    interceptAnswer(by: Intercept) {
+      interceptAnswer = by;
+    },
     /** Refuses the calls that a test picks. */
     refuse(which: (call: DynamoCall) => boolean) {
       intercept = (call) => (which(call) ? refusal : null);
@@ -69,6 +80,7 @@ export async function startDynamoWire(endpoint: string) {
     reset() {
       calls = [];
       intercept = () => null;
+      interceptAnswer = () => null;
     },
     close: receiver.close,
   };

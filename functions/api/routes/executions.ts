@@ -76,7 +76,8 @@ const read = createRoute({
 const retry = createRoute({
   method: 'post',
   path: '/v1/executions/{id}/retry',
-  summary: 'One more attempt, now; of an execution that has ended it begins a new generation',
+  summary:
+    'One more attempt, now: of an execution that waits its next one, of one that has ended the first of a new generation',
   request: { params: z.object({ id: z.string().max(1024) }) },
   responses: {
     202: {

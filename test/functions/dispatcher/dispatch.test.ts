@@ -103,6 +103,7 @@ describe('dispatchBatch: an event and its handlers', () => {
       state: { status: 'succeeded' },
       generation: 1,
       attemptsBefore: 0,
+      putOffs: 0,
       startedAt,
       attemptCount: 1,
       attempts: [

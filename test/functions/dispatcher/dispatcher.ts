@@ -14,7 +14,8 @@ export const aMessage = ({
   body = anEvent(),
   sentAt = new Date('2026-11-23T10:00:01Z'),
   receives = 1,
-}: Partial<Message> = {}): Message => ({ id, body, sentAt, receives });
+  sentAgain = false,
+}: Partial<Message> = {}): Message => ({ id, body, sentAt, receives, sentAgain });
 
 /** The same message, as the queue hands it out once more. */
 export const again = (message: Message): Message => ({ ...message, receives: message.receives + 1 });

@@ -51,6 +51,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
           body: anEvent({ time: now().toISOString(), ...event }),
           sentAt: now(),
           receives: 1,
+          sentAgain: false,
         },
       ],
       inMs(180_000),

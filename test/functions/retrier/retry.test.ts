@@ -182,7 +182,85 @@ describe('a wake-up call', () => {
   });
 });
 
+describe('clocks that differ', () => {
+  it('a call that comes seconds early goes back for the rest of the time', async () => {
+    await using receiver = await startSickReceiver();
+    const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    await lane.wake(await only(handler));
+    lane.clock.advance(5000);
+    expect(await lane.retryDue()).toMatchObject({ messages: 1, putOff: 1 });
+    expect(receiver.requests).toHaveLength(1);
+    lane.clock.advance(6000);
+    expect(await lane.retryDue()).toMatchObject({ executions: { failed: 1 } });
+  });
+
+  it('a claim of a clock that is days ahead keeps nobody off', async () => {
+    await using receiver = await startSickReceiver();
+    const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    const { claims } = lane.coldRetrier();
+    const waiting = await claims.readWaiting((await only(handler)).key);
+    if (waiting === null) throw new Error('It does not wait.');
+    await claims.claim(waiting, 86_400_000);
+    lane.clock.advance(11_000);
+    expect(await lane.retryDue()).toMatchObject({ executions: { failed: 1 } });
+  });
+});
+
 describe('a claim', () => {
+  it('whose answer was lost is taken as what it is', async () => {
+    await using receiver = await startSickReceiver();
+    await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    lane.clock.advance(11_000);
+    let updates = 0;
+    // The first try is done, and the second one of the SDK finds what it wrote.
+    lane.wire.interceptAnswer(({ operation, text }) =>
+      operation === 'UpdateItem' && text.includes('claimToken') && updates++ === 0
+        ? { status: 500, body: { __type: 'InternalServerError' } }
+        : null,
+    );
+    expect(await lane.retryDue()).toMatchObject({ stale: 0, executions: { failed: 1 } });
+    expect(updates).toBe(2);
+    expect(receiver.requests).toHaveLength(2);
+  });
+
+  it('of what was lost before is worked off alone', async () => {
+    const underWay = { now: 0, most: 0 };
+    await using receiver = await startReceiver(async (_, response) => {
+      underWay.now += 1;
+      underWay.most = Math.max(underWay.most, underWay.now);
+      await new Promise((resolve) => setImmediate(resolve));
+      underWay.now -= 1;
+      response.writeHead(503).end();
+    });
+    const handler = await lane.register({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    for (const id of ['e-1', 'e-2', 'e-3']) await lane.dispatch({ id });
+    lane.clock.advance(11_000);
+    loseCalls();
+    const { claims } = lane.coldRetrier();
+    for (const { key } of await lane.logOf(handler)) {
+      const waiting = await claims.readWaiting(key);
+      if (waiting === null) throw new Error('It does not wait.');
+      await claims.claim(waiting, 1000);
+    }
+    lane.clock.advance(2000);
+    for (const record of await lane.logOf(handler)) await lane.wake(record);
+    underWay.most = 0;
+    expect(await lane.retryDue()).toMatchObject({ executions: { failed: 3 } });
+    expect(underWay.most).toBe(1);
+  });
+
+  it('is settled although it cannot be counted', async () => {
+    await using receiver = await startSickReceiver();
+    const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    receiver.health.up = true;
+    lane.clock.advance(11_000);
+    lane.wire.refuse(({ operation, text }) => operation === 'UpdateItem' && text.includes('HOUR'));
+    const report = await lane.retryDue();
+    expect(report).toMatchObject({ failedMessageIds: [], executions: { succeeded: 1 } });
+    expect(report.problems).not.toEqual([]);
+    expect(await only(handler)).toMatchObject({ state: { status: 'succeeded' } });
+  });
+
   it('lets one of two retriers make the attempt', async () => {
     await using receiver = await startSickReceiver();
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
@@ -277,8 +355,12 @@ describe('a script that AWS has no room for', () => {
 
     lane.clock.advance(16_000);
     expect(await lane.retryDue(lane.coldRetrier(settings))).toMatchObject({ executions: { waiting: 1 } });
+    expect(await only(handler)).toMatchObject({ attemptCount: 0, putOffs: 2 });
     busy = false;
+    // The second time it waits for twice as long.
     lane.clock.advance(16_000);
+    expect(await lane.retryDue(lane.coldRetrier(settings))).toMatchObject({ messages: 0 });
+    lane.clock.advance(15_000);
     expect(await lane.retryDue(lane.coldRetrier(settings))).toMatchObject({ executions: { succeeded: 1 } });
     expect(await only(handler)).toMatchObject({
       state: { status: 'succeeded' },
@@ -311,6 +393,24 @@ describe('what waits for a handler that does not run any more', () => {
     await lane.retryDue();
     expect(await only(handler)).toMatchObject({ state: { status: 'failed', reason: 'deleted' } });
   });
+
+  it.each(['disabled', 'archived'] as const)(
+    'goes on when its handler was %s and is enabled again, whatever an older registry says',
+    async (status) => {
+      await using receiver = await startSickReceiver();
+      const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
+      await edit(handler, { status });
+      lane.clock.advance(10_300);
+      const services = lane.coldRetrier();
+      await services.currentRegistry();
+      await edit({ ...handler, version: 2 }, { status: 'enabled' });
+      lane.clock.advance(400);
+      expect(await lane.retryDue(services)).toMatchObject({ putOff: 1, executions: nothing });
+      lane.clock.advance(1000);
+      expect(await lane.retryDue(services)).toMatchObject({ executions: { failed: 1 } });
+      expect(receiver.requests).toHaveLength(2);
+    },
+  );
 
   it('is not ended by a registry that is older than the handler', async () => {
     await using receiver = await startSickReceiver();
@@ -360,6 +460,9 @@ describe('the sweeper', () => {
     expect(await lane.retryDue()).toMatchObject({ stale: 1 });
     expect(await lane.sweep()).toMatchObject({ woken: 0 });
     lane.clock.advance(16_000);
+    // A little later than the end of the lease, for clocks that differ.
+    expect(await lane.sweep()).toMatchObject({ woken: 0 });
+    lane.clock.advance(5000);
     expect(await lane.sweep()).toMatchObject({ woken: 1 });
     expect(await lane.retryDue()).toMatchObject({ executions: { failed: 1 } });
   });

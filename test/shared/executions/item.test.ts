@@ -84,6 +84,7 @@ const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
     state: anyState,
     generation: fc.integer({ min: 1, max: 9 }),
     attemptsBefore: fc.nat(20),
+    putOffs: fc.nat(20),
     startedAt: anyTime,
     attempts: fc.array(anyAttempt, { maxLength: 10 }),
     request: fc.option(
@@ -106,6 +107,7 @@ const anyRecord: fc.Arbitrary<ExecutionRecord> = fc
     state: made.state,
     generation: made.generation,
     attemptsBefore: made.attemptsBefore,
+    putOffs: made.putOffs,
     startedAt: made.startedAt,
     attemptCount: made.attempts.length,
     attempts: made.attempts,

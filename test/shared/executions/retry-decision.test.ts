@@ -12,7 +12,15 @@ const broken: Outcome = {
   response: null,
 };
 const decide = (outcome: Outcome, options: Partial<Parameters<typeof afterAttempt>[1]> = {}) =>
-  afterAttempt(outcome, { attempt: 1, waits: defaultSchedule, now, random: 0, scale: 1, ...options });
+  afterAttempt(outcome, {
+    attempt: 1,
+    putOffs: 0,
+    waits: defaultSchedule,
+    now,
+    random: 0,
+    scale: 1,
+    ...options,
+  });
 
 const waitMsOf = (state: ReturnType<typeof decide>) =>
   state.status === 'waiting' ? Date.parse(state.nextAttemptAt) - now.getTime() : Number.NaN;
@@ -83,6 +91,13 @@ describe('afterAttempt', () => {
     const putOff = decide({ kind: 'put-off', reason: 'busy' }, { waits: [], random: 0.5 });
     expect(putOff).toMatchObject({ status: 'waiting', reason: 'busy' });
     expect(waitMsOf(putOff)).toBe(15_000);
+  });
+
+  it('puts off for longer each time, but never for longer than a queue can wait', () => {
+    const busy: Outcome = { kind: 'put-off', reason: 'busy' };
+    const waits = [0, 1, 2, 5, 6, 399].map((putOffs) => waitMsOf(decide(busy, { putOffs })) / 1000);
+    expect(waits).toEqual([10, 20, 40, 320, 450, 450]);
+    expect(waitMsOf(decide(busy, { putOffs: 399, random: 0.999 }))).toBeLessThanOrEqual(900_000);
   });
 
   it.each([

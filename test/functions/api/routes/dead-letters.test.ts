@@ -195,6 +195,7 @@ describe('POST /v1/dead-letters/redrive', () => {
           body: text,
           sentAt: new Date(attributes['sentAt'] ?? ''),
           receives: 1,
+          sentAgain: true,
         })),
       );
       cursor = body.nextCursor ?? undefined;
@@ -301,7 +302,7 @@ describe('an event that nobody could work off', () => {
     const [message] = queued();
     const sentAt = new Date(message?.attributes['sentAt'] ?? '');
     await dispatcher.dispatch([
-      { id: message?.messageId ?? '', body: message?.body ?? '', sentAt, receives: 1 },
+      { id: message?.messageId ?? '', body: message?.body ?? '', sentAt, receives: 1, sentAgain: true },
     ]);
     expect(await dispatcher.logOf(handler)).toMatchObject([
       { key: { sk: '2026-11-23T10:00:00.000Z#e-1' }, state: { status: 'held' } },
