@@ -3,7 +3,7 @@ import { startReceiver } from '../support/http-server.ts';
 import { beforeAndAfter, deliveriesOf, killAtEveryStep, kindsOf } from './crash-run.ts';
 
 // Each run has handlers of its own, which are made once for all.
-const maxRuns = 25;
+const maxRuns = 15;
 const timeoutMs = 240_000;
 
 const handlers = [
@@ -20,6 +20,7 @@ it(
     });
     const { steps, killed, problems } = await killAtEveryStep(
       {
+        maxRuns,
         async prepare(api) {
           for (let run = 0; run < maxRuns; run += 1) {
             for (const { name, status } of handlers) {
@@ -37,30 +38,26 @@ it(
       },
       async (victim, run) => {
         await victim.arm();
-        const eventIds = await victim.publish(`crash.run${run}`, [{}, {}]);
+        const [eventId = ''] = await victim.publish(`crash.run${run}`, [{}]);
         await victim.acknowledged();
 
-        const planned = eventIds.flatMap((eventId) => handlers.map((handler) => ({ eventId, ...handler })));
-        await victim.waitForLog((executions) =>
-          planned.every(({ eventId, name, ends }) =>
-            executions.some(
-              (execution) =>
-                execution.eventId === eventId && execution.handlerName === name && execution.status === ends,
-            ),
+        await victim.waitForLog(handlers.length, (executions) =>
+          handlers.every(({ name, ends }) =>
+            executions.some(({ handlerName, status }) => handlerName === name && status === ends),
           ),
         );
-        for (const { eventId, name, status } of planned) {
+        for (const { name, status } of handlers) {
           const { count, ids } = deliveriesOf(receiver, eventId, `/${name}/${run}`);
-          if (status === 'disabled' && count > 0) victim.report(`${eventId} reached a disabled handler`);
-          if (status === 'enabled' && count === 0) victim.report(`${eventId} never reached ${name}`);
-          if (ids > 1) victim.report(`${eventId} reached ${name} under several webhook ids`);
+          if (status === 'disabled' && count > 0) victim.report('a disabled handler was called');
+          if (status === 'enabled' && count === 0) victim.report(`${name} was not called`);
+          if (ids > 1) victim.report(`${name} was called under several webhook ids`);
         }
       },
     );
 
     console.info(`crash points: ${steps.length} steps of deliveries, ${killed.length} kills`);
     expect(problems).toEqual([]);
-    expect(steps.length).toBeGreaterThanOrEqual(14);
+    expect(steps.length).toBeGreaterThanOrEqual(10);
     expect(kindsOf(killed)).toEqual(
       beforeAndAfter([
         'delivery',
@@ -90,9 +87,7 @@ it(
       // Only one that has seen no event yet knows of a handler that is younger than a second.
       if (!victim.wasKilled()) return;
       const [eventId] = await victim.publish(type, [{}]);
-      const executions = await victim.waitForLog((found) =>
-        found.some(({ status }) => status === 'succeeded'),
-      );
+      const executions = await victim.waitForLog(1, ([execution]) => execution?.status === 'succeeded');
       if (executions.length !== 1) victim.report(`${executions.length} handlers ran for ${eventId}`);
     });
 

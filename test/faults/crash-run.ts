@@ -35,14 +35,17 @@ export type Victim = {
   /** The same, and once more with the successor. */
   persist: <Result>(work: (api: Api) => Promise<Result>) => Promise<Result>;
   /**
-   * Publishes events of a type that is this run's own, in one call, as an upstream would, and again when nobody answered.
-   * Resolves to the ids that were accepted.
+   * Publishes events of a type that is this run's own, once and in one call, as an upstream would; again when nobody
+   * answered. Resolves to the ids that were accepted.
    */
   publish: (type: string, data: readonly object[]) => Promise<string[]>;
   /** Resolves when everything that was published is acknowledged, by this process or by its successor. */
   acknowledged: () => Promise<void>;
-  /** The executions of this run's events, as soon as they are whole. As they are when that takes too long, which is reported. */
-  waitForLog: (isWhole: (executions: readonly Execution[]) => boolean) => Promise<Execution[]>;
+  /**
+   * The executions of what this run has published, as soon as there are `count` and `isWhole` says so. As they are when that
+   * takes too long, which is reported.
+   */
+  waitForLog: (count: number, isWhole: (executions: readonly Execution[]) => boolean) => Promise<Execution[]>;
   /** Notes what must not be. */
   report: (problem: string) => void;
 };
@@ -68,6 +71,7 @@ type Life = {
  * one death is the one that dies the next: half of the starts, and a folder on which an engine has died dozens of times.
  *
  * @param prepare registers what the runs need, once for all
+ * @param maxRuns how many runs there can be on one folder, the one that is left alone included
  * @param victims how many engines there are at a time, each with a folder of its own
  * @param run has number 0 when it is left alone; then the runs of one folder count from 1
  */
@@ -76,7 +80,13 @@ export async function killAtEveryStep(
     prepare = async () => {},
     env = {},
     victims = 2,
-  }: { prepare?: (api: Api) => Promise<void>; env?: Record<string, string>; victims?: number },
+    maxRuns = Infinity,
+  }: {
+    prepare?: (api: Api) => Promise<void>;
+    env?: Record<string, string>;
+    victims?: number;
+    maxRuns?: number;
+  },
   run: (victim: Victim, number: number) => Promise<void>,
 ): Promise<CrashReport> {
   const folder = await mkdtemp(join(tmpdir(), 'handoff-crash-'));
@@ -89,15 +99,18 @@ export async function killAtEveryStep(
     await run(first, 0);
     report.steps = await first.stop();
 
-    const left = report.steps.flatMap((step) => [`before:${step}`, `after:${step}`]);
-    const killInTurn = async (_: unknown, index: number): Promise<void> => {
-      const copy = join(folder, `victim-${index}`);
+    const places = report.steps.flatMap((step) => [`before:${step}`, `after:${step}`]);
+    const killInTurn = async (_: unknown, lane: number): Promise<void> => {
+      const copy = join(folder, `victim-${lane}`);
       await cp(template, copy, { recursive: true });
       await using victim = await openVictim(copy, { env, report });
-      let number = 0;
-      for (let place = left.shift(); place !== undefined; place = left.shift()) {
+      const own = places.filter((__, index) => index % victims === lane);
+      if (own.length >= maxRuns) throw new Error(`${places.length} places are too many`);
+      for (const [index, place] of own.entries()) {
         victim.begin(place);
-        await run(victim, (number += 1));
+        await run(victim, index + 1);
+        // One that did not come to its step must not come to it in the next run.
+        if (!victim.wasKilled()) await victim.disarm();
       }
     };
     await Promise.all(Array.from({ length: victims }, killInTurn));
@@ -114,6 +127,8 @@ async function openVictim(
   let crashAt = 'nowhere';
   let wasKilled = false;
   let type: string | null = null;
+  let eventIds: string[] = [];
+  let expected = Infinity;
   const seen = new Map<string, Execution>();
   const addProblem = (problem: string) => void report.problems.push(`${crashAt}: ${problem}`);
   await mkdir(folder, { recursive: true });
@@ -134,7 +149,7 @@ async function openVictim(
   async function restart(): Promise<void> {
     const code = await life.engine.exited;
     if (wasKilled || life.engine.lines.at(-1) !== `killed ${crashAt}`) {
-      throw new Error(`${crashAt}: the engine ended by itself (${code}):\n${life.engine.lines.join('\n')}`);
+      throw new Error(`${crashAt}: the engine ended by itself (${code}):\n${lastLines(life.engine)}`);
     }
     wasKilled = true;
     report.killed.push(crashAt);
@@ -158,13 +173,14 @@ async function openVictim(
     return result === null ? work(life.api) : result;
   }
 
-  function publish(eventType: string, data: readonly object[]): Promise<string[]> {
+  async function publish(eventType: string, data: readonly object[]): Promise<string[]> {
     type = eventType;
-    return persist(async () => {
+    eventIds = await persist(async () => {
       const accepted = await putEvents(life.engine.url, eventType, data);
       life.toAcknowledge += accepted.length;
       return accepted;
     });
+    return eventIds;
   }
 
   /** Resolves with the next line that fits, or with null when the process is dead. */
@@ -187,9 +203,7 @@ async function openVictim(
   /** Reads the executions of this run, and compares them with what was there before. */
   async function look(): Promise<Execution[]> {
     if (type === null) return [];
-    const { items: executions } = await life.api.get<{ items: Execution[] }>(
-      `/v1/executions?event=${type}&limit=100`,
-    );
+    const executions = seen.size < expected ? await list(type) : await readAll([...seen.keys()]);
     for (const earlier of seen.values()) {
       const later = executions.find(({ id }) => id === earlier.id);
       const problem = wentBack(earlier, later);
@@ -199,7 +213,25 @@ async function openVictim(
     return executions;
   }
 
-  async function waitForLog(isWhole: (executions: readonly Execution[]) => boolean): Promise<Execution[]> {
+  /** Of what was accepted. What nobody answered may be in the log, too. */
+  async function list(eventType: string): Promise<Execution[]> {
+    const { items } = await life.api.get<{ items: Execution[] }>(
+      `/v1/executions?event=${eventType}&limit=100`,
+    );
+    return items.filter(({ eventId }) => eventIds.includes(eventId));
+  }
+
+  // To walk the log costs many times as much, in the end most of a run.
+  async function readAll(ids: readonly string[]): Promise<Execution[]> {
+    const answers = await Promise.all(ids.map((id) => life.api.request('GET', `/v1/executions/${id}`)));
+    return answers.flatMap(({ status, body }) => (status === 200 ? [body as Execution] : []));
+  }
+
+  async function waitForLog(
+    count: number,
+    isWhole: (executions: readonly Execution[]) => boolean,
+  ): Promise<Execution[]> {
+    expected = count;
     const giveUp = delay(patienceMs, 'late' as const, { ref: false });
     for (;;) {
       // What changes the log ends with an acknowledgement, so there is nothing to see before the next one.
@@ -207,14 +239,13 @@ async function openVictim(
       const lineCount = engine.lines.length;
       const executions = await attempt(look);
       if (executions === null) continue;
-      if (isWhole(executions)) return executions;
+      if (executions.length >= count && isWhole(executions)) return executions;
       const isNews = () => engine.lines.slice(lineCount).some((line) => line.startsWith('acknowledged '));
       const news = await Promise.race([nextLine(isNews), giveUp]);
       if (news === 'dead') await restart();
       if (news === 'late') {
-        const late = await look();
-        if (!isWhole(late)) addProblem(`not as it has to be: ${JSON.stringify(late)}`);
-        return late;
+        addProblem(`not as it has to be: ${JSON.stringify(executions)}\n${lastLines(engine)}`);
+        return executions;
       }
     }
   }
@@ -237,6 +268,8 @@ async function openVictim(
       crashAt = place;
       wasKilled = false;
       type = null;
+      eventIds = [];
+      expected = Infinity;
       seen.clear();
     },
     /** Ends the process as one should. Resolves to the steps that it has counted. */
@@ -249,6 +282,9 @@ async function openVictim(
     },
   } satisfies Victim & Record<string, unknown> & AsyncDisposable;
 }
+
+// Enough to see what it did in its last seconds, beside a sweep every 600 ms.
+const lastLines = ({ lines }: EngineProcess): string => lines.slice(-60).join('\n');
 
 /** How many events the engine that died on this folder has left in its queue. */
 function unacknowledged(folder: string): number {
