@@ -46,6 +46,7 @@ export default defineConfig({
           // Engines as child processes, killed and started again.
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],
+          exclude: ['test/faults/crash-points*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -53,7 +54,17 @@ export default defineConfig({
       {
         ...shared,
         test: {
-          // What holds however much there is. It takes its time to make that much, so it is not part of `npm test`.
+          // Killed before and after every single step. That takes minutes, so it is no part of `npm test`.
+          name: 'crash',
+          include: ['test/faults/crash-points*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // What holds however much there is. It takes its time to make that much.
           name: 'scale',
           include: ['test/scale/**/*.test.ts'],
           testTimeout: 60_000,
