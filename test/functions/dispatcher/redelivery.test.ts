@@ -1,3 +1,4 @@
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { anEvent } from '../../support/builders.ts';
 import { startReceiver } from '../../support/http-server.ts';
@@ -103,6 +104,34 @@ describe('dispatchBatch: a message that comes again', () => {
     await dispatcher.dispatch([again(message)]);
     expect(receiver.requests).toHaveLength(2);
     expect(await dispatcher.logOf(handler)).toMatchObject([{ state: { status: 'succeeded' } }]);
+  });
+});
+
+describe('dispatchBatch: an event that was sent again', () => {
+  it('does not replace a later generation by a success that comes late', async () => {
+    const message = aMessage({ sentAgain: true });
+    let inner: Promise<unknown> | undefined;
+    await using receiver = await startReceiver(async (_, response) => {
+      // While the first dispatcher waits for its answer, another one is done, and a person has it tried once more.
+      const isFirst = inner === undefined;
+      inner ??= dispatcher.dispatch([again(message)]).then(async () => {
+        const [record] = await dispatcher.logOf(handler);
+        await dispatcher.dynamo.send(
+          new UpdateCommand({
+            TableName: dispatcher.executionsTable,
+            Key: { ...record?.key },
+            UpdateExpression: 'SET generation = :two',
+            ExpressionAttributeValues: { ':two': 2 },
+          }),
+        );
+      });
+      if (isFirst) await inner;
+      response.writeHead(isFirst ? 204 : 404).end();
+    });
+    const handler = await dispatcher.register({ target: { url: receiver.url } });
+    expect(await dispatcher.dispatch([message])).toMatchObject({ failedMessageIds: [] });
+    expect(receiver.requests).toHaveLength(2);
+    expect(await dispatcher.logOf(handler)).toMatchObject([{ generation: 2, state: { status: 'failed' } }]);
   });
 });
 

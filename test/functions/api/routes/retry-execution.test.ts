@@ -86,6 +86,19 @@ describe('POST /v1/executions/{id}/retry', () => {
     expect(answer.body.detail).toBe('An attempt of this execution is under way.');
   });
 
+  it('wakes the retrier although it was not told that the write was done', async () => {
+    const { execution, id } = await logOne({ status: 'failed' });
+    let puts = 0;
+    api.wire.interceptAnswer(({ operation }) =>
+      operation === 'PutItem' && puts++ === 0
+        ? { status: 500, body: { __type: 'InternalServerError' } }
+        : null,
+    );
+    expect((await retry(id)).status).toBe(409);
+    expect(puts).toBe(2);
+    expect(calls()).toEqual([{ ...execution.key, generation: 2 }]);
+  });
+
   it.each(['disabled', 'archived'])('answers 409 when the handler is %s', async (status) => {
     const { id } = await logOne({ status: 'failed' }, { status });
     const answer = await retry(id);
