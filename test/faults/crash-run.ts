@@ -99,7 +99,7 @@ export async function killAtEveryStep(
     await run(first, 0);
     report.steps = await first.stop();
 
-    const places = report.steps.flatMap((step) => [`before:${step}`, `after:${step}`]);
+    const places = report.steps.flatMap(placesOf);
     const killInTurn = async (_: unknown, lane: number): Promise<void> => {
       const copy = join(folder, `victim-${lane}`);
       await cp(template, copy, { recursive: true });
@@ -255,7 +255,7 @@ async function openVictim(
   return {
     url: () => life.engine.url,
     arm: async (from = '') => void (await arm(`&crash=${crashAt}&from=${from}`)),
-    disarm: async () => void (await arm('&from=never:1')),
+    disarm: async () => void (await attempt(() => arm('&from=never:1'))),
     wasKilled: () => wasKilled,
     attempt,
     persist,
@@ -335,9 +335,8 @@ async function putEvents(url: string, type: string, data: readonly object[]): Pr
 export const kindsOf = (places: readonly string[]): string[] =>
   [...new Set(places.map((place) => place.replace(/:\d+$/u, '')))].sort();
 
-/** Where processes must have died at least once when these are the kinds of steps that a run takes. */
-export const beforeAndAfter = (kinds: readonly string[]): string[] =>
-  kinds.flatMap((kind) => [`before:${kind}`, `after:${kind}`]).sort();
+/** Where a process is killed for a step, or for a kind of steps. */
+export const placesOf = (step: string): string[] => [`before:${step}`, `after:${step}`];
 
 /** The deliveries of one event to one path, and whether all of them were one delivery to the receiver. */
 export function deliveriesOf(
