@@ -58,13 +58,18 @@ it(
           // Its first attempt is the last one to be in the log.
           await victim.arm('PutItem:1');
         });
+        // Where the others take their time, the process dies with the first call of `off` not in the log yet. The event comes
+        // again and finds it disabled.
+        const mayBeUnknown = (name: string) => name === 'off' && victim.wasKilled();
         const [eventId = ''] = await victim.publish(`retries.run${run}`, [{ mark }]);
         await victim.acknowledged();
         await victim.waitForLog(handlers.length, (executions) =>
           handlers.every(({ name, ends, attempts }) =>
             executions.some(
               ({ handlerName, status, attemptCount }) =>
-                handlerName === name && status === ends && attemptCount === attempts,
+                handlerName === name &&
+                status === ends &&
+                (attemptCount === attempts || (attemptCount === 0 && mayBeUnknown(name))),
             ),
           ),
         );
