@@ -43,6 +43,47 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          // The same tests against the stack, deployed to an AWS emulator. A function that is called for the first time has to
+          // start, so all of it takes longer there.
+          name: 'stack',
+          include: ['test/acceptance/**/*.test.ts'],
+          globalSetup: 'test/e2e/stack.setup.ts',
+          testTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // And once more with the permissions of each function enforced.
+          name: 'stack-with-policies',
+          include: ['test/acceptance/**/*.test.ts', 'test/e2e/{callers,sweeper}.test.ts'],
+          globalSetup: 'test/e2e/stack-with-policies.setup.ts',
+          testTimeout: 60_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // What the run before it has called, against what its roles may call.
+          name: 'policies',
+          include: ['test/e2e/policies.test.ts'],
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        ...shared,
+        test: {
+          // What happens to a deployment over time, and by its settings.
+          name: 'deploy',
+          include: ['test/e2e/deploy.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        ...shared,
+        test: {
           // Engines as child processes, killed and started again.
           name: 'faults',
           include: ['test/faults/**/*.test.ts'],

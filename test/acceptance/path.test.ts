@@ -1,7 +1,7 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Execution } from '../../shared/executions/execution.ts';
-import { startReceiver, type Receiver } from '../support/http-server.ts';
+import type { Receiver } from '../support/http-server.ts';
 import { connect, type System } from './system.ts';
 
 let system: System;
@@ -9,7 +9,7 @@ let receiver: Receiver;
 
 beforeAll(async () => {
   system = connect();
-  receiver = await startReceiver(({ path }, response) => {
+  receiver = await system.startReceiver(({ path }, response) => {
     if (path === '/busy') response.writeHead(500).end('not now');
     else if (path === '/moved') response.writeHead(302, { location: `${receiver.url}/ok` }).end();
     else if (path === '/never') return;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Execution } from '../../shared/executions/execution.ts';
-import { startReceiver, type Receiver } from '../support/http-server.ts';
+import type { Receiver } from '../support/http-server.ts';
 import { connect, type System } from './system.ts';
 
 let system: System;
@@ -9,7 +9,7 @@ const up = new Set<string>();
 
 beforeAll(async () => {
   system = connect();
-  receiver = await startReceiver(({ path }, response) => {
+  receiver = await system.startReceiver(({ path }, response) => {
     response.writeHead(up.has(path) ? 200 : 503).end();
   });
 });

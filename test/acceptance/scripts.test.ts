@@ -32,14 +32,24 @@ describe('a script', () => {
     });
   });
 
-  it.each(['balance-guard', 'rates-handoff'])('%s ignores what is not its event', async (script) => {
-    const type = system.newType();
-    const handler = await system.createHandler({ events: [type], script });
-    await system.putEvents({ type });
-    const { id } = await system.waitForStatus(handler.id, 'succeeded');
-    const { attempts } = await system.getExecution(id);
-    expect(JSON.parse(attempts[0]?.response ?? '')).toMatchObject({ ignored: true });
-  });
+  it.each(['balance-guard', 'rates-handoff'])(
+    '%s ignores what is not its event, and does so again when it is run once more',
+    async (script) => {
+      const type = system.newType();
+      const handler = await system.createHandler({ events: [type], script });
+      await system.putEvents({ type });
+      const { id } = await system.waitForStatus(handler.id, 'succeeded');
+      const { attempts } = await system.getExecution(id);
+      expect(JSON.parse(attempts[0]?.response ?? '')).toMatchObject({ ignored: true });
+
+      await system.api.post(`/v1/executions/${id}/retry`);
+
+      expect(await system.waitForStatus(handler.id, 'succeeded')).toMatchObject({
+        generation: 2,
+        attemptCount: 2,
+      });
+    },
+  );
 
   it('is listed with its language and what it is for', async () => {
     const { items } = await system.api.get<{ items: unknown[] }>('/v1/scripts');
@@ -64,17 +74,16 @@ describe('a script', () => {
     });
   });
 
-  it('can be tested before it is saved', async () => {
+  it.each([
+    ['balance-guard', 'client.balance.*'],
+    ['rates-handoff', 'email_rates.import'],
+  ])('can be tested before it is saved: %s', async (script, event) => {
     const answer = await system.api.post('/v1/handlers/test', {
-      handler: {
-        name: 'try',
-        events: ['client.balance.*'],
-        target: { type: 'script', script: 'balance-guard' },
-      },
+      handler: { name: 'try', events: [event], target: { type: 'script', script } },
     });
     expect(answer).toMatchObject({
       execution: { status: 'succeeded', attemptCount: 1 },
-      request: { type: 'script', script: 'balance-guard' },
+      request: { type: 'script', script },
       response: { statusCode: null, body: expect.stringContaining('{') },
     });
   });

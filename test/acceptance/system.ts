@@ -1,31 +1,44 @@
 import { randomUUID } from 'node:crypto';
-import { PutEventsCommand, type PutEventsResultEntry } from '@aws-sdk/client-eventbridge';
 import { setTimeout as delay } from 'node:timers/promises';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { EventBridgeClient, PutEventsCommand, type PutEventsResultEntry } from '@aws-sdk/client-eventbridge';
+import { AwsClient } from 'aws4fetch';
 import { inject, vi } from 'vitest';
 import type { Execution, ExecutionDetail } from '../../shared/executions/execution.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
-import { apiOf } from '../support/api.ts';
-import { upstreamClient } from '../support/engine.ts';
+import { apiThrough, sendWithToken, type Send } from '../support/api.ts';
+import { startReceiver, type Receiver, type Respond } from '../support/http-server.ts';
+import type { Lack, SystemUnderTest } from './system-under-test.ts';
 
 /** A change of a handler works for events that are published this long after the answer. No sooner is promised. */
 const inForceAfterMs = 1000;
 const patience = { timeout: 20_000, interval: 50 };
 
+/** For `it.skipIf`: whether the system under test lacks what a test is about. */
+export const lacks = (what: Lack): boolean => inject('system').lacks.includes(what);
+
 /** The system from outside: its API over HTTP, its bus through the AWS SDK. */
 export function connect() {
-  const { apiUrl, token, awsEndpoint, busName } = inject('system');
-  const api = apiOf(apiUrl, token);
-  const upstream = upstreamClient(awsEndpoint);
+  const system = inject('system');
+  const { kind, apiUrl, awsEndpoint, region, credentials, certificate, busName, receiverHost } = system;
+  if (certificate !== null) setDefaultCACertificates([...getCACertificates('default'), certificate]);
+  const send = sendTo(system);
+  const api = apiThrough(send);
+  const upstream = new EventBridgeClient({ endpoint: awsEndpoint, region, credentials });
   const created: string[] = [];
   let changedAt = 0;
   const inForce = () => delay(Math.max(0, changedAt + inForceAfterMs - Date.now()));
 
   return {
+    kind,
     apiUrl,
-    token,
     busName,
+    /** For requests that `api` would not send. */
+    send,
     api,
     upstream,
+    /** An endpoint that the system may call. */
+    startReceiver: (respond: Respond): Promise<Receiver> => startReceiver(respond, { host: receiverHost }),
     /** An event type of this test's own, so that tests do not see each other's events. */
     newType: (): string => `acceptance.t${randomUUID().replaceAll('-', '')}`,
 
@@ -95,6 +108,21 @@ export function connect() {
       upstream.destroy();
     },
   };
+}
+
+function sendTo(system: SystemUnderTest): Send {
+  if (system.kind === 'engine') return sendWithToken(system.apiUrl, system.token);
+  const client = new AwsClient({
+    ...system.credentials,
+    region: system.region,
+    service: 'execute-api',
+    retries: 0,
+  });
+  return (path, init) =>
+    client.fetch(system.apiUrl + path, {
+      ...init,
+      headers: { 'content-type': 'application/json', ...init?.headers },
+    });
 }
 
 export type System = ReturnType<typeof connect>;

@@ -3,6 +3,8 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { createServer as createTlsServer } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
+const loopback = '127.0.0.1';
+
 export type ReceivedRequest = {
   method: string;
   /** Path and query. */
@@ -30,12 +32,12 @@ export type Receiver = AsyncDisposable & {
 };
 
 /**
- * A real HTTP endpoint on loopback. `respond` is called when a request has arrived completely; without it every
- * request gets a 204. With `tls` it speaks HTTPS.
+ * A real HTTP endpoint on loopback, or on another address of this machine. `respond` is called when a request has arrived
+ * completely; without it every request gets a 204. With `tls` it speaks HTTPS.
  */
 export async function startReceiver(
   respond: Respond = (_, response) => void response.writeHead(204).end(),
-  tls?: { key: string; cert: string },
+  { tls, host = loopback }: { tls?: { key: string; cert: string }; host?: string } = {},
 ): Promise<Receiver> {
   const requests: ReceivedRequest[] = [];
   const waiting = new Set<() => void>();
@@ -58,7 +60,7 @@ export async function startReceiver(
       void respond(request, response);
     });
   });
-  const port = await listen(server);
+  const port = await listen(server, host);
   const close = async () => {
     const closed = once(server, 'close');
     server.close();
@@ -66,7 +68,7 @@ export async function startReceiver(
     await closed;
   };
   return {
-    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${host}:${port}`,
     port,
     requests,
     connectionCount: () => connections,
@@ -132,8 +134,8 @@ export async function closedPort(): Promise<number> {
   return port;
 }
 
-async function listen(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1');
+async function listen(server: Server, host = loopback): Promise<number> {
+  server.listen(0, host);
   await once(server, 'listening');
   return (server.address() as AddressInfo).port;
 }

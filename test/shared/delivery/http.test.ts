@@ -1,4 +1,3 @@
-import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -12,6 +11,7 @@ import { createAgent } from '../../../shared/delivery/agent.ts';
 import { deliverHttp, type HttpRequest } from '../../../shared/delivery/http.ts';
 import { isRetryableStatus, maxResponseBytes } from '../../../shared/delivery/outcome.ts';
 import { closedPort, startRawServer, startReceiver } from '../../support/http-server.ts';
+import { selfSigned } from '../../support/self-signed.ts';
 
 const loopback = { allowCidrs: ['127.0.0.0/8'], allowLoopback: true };
 
@@ -529,7 +529,7 @@ describe('deliverHttp, connections and timers', () => {
 
 describe('deliverHttp, TLS', () => {
   it('refuses a certificate that nobody trusts, and retries', async () => {
-    await using receiver = await startReceiver(undefined, selfSigned());
+    await using receiver = await startReceiver(undefined, { tls: selfSigned() });
     expect(await deliver(receiver.url)).toEqual(unanswered('tls: self-signed certificate'));
     expect(receiver.requests).toEqual([]);
   });
@@ -549,17 +549,21 @@ describe('deliverHttp, TLS', () => {
     };
 
     it('delivers', async () => {
-      await using receiver = await startReceiver(undefined, trust(selfSigned()));
+      await using receiver = await startReceiver(undefined, { tls: trust(selfSigned()) });
       expect(await deliver(receiver.url)).toEqual({ kind: 'succeeded', statusCode: 204, response: null });
     });
 
     it('refuses one that has expired', async () => {
-      await using receiver = await startReceiver(undefined, trust(selfSigned({ notAfter: '200101000000Z' })));
+      await using receiver = await startReceiver(undefined, {
+        tls: trust(selfSigned({ notAfter: '200101000000Z' })),
+      });
       expect(await deliver(receiver.url)).toEqual(unanswered('tls: certificate has expired'));
     });
 
     it('refuses one for another host', async () => {
-      await using receiver = await startReceiver(undefined, trust(selfSigned({ address: [10, 0, 0, 1] })));
+      await using receiver = await startReceiver(undefined, {
+        tls: trust(selfSigned({ address: [10, 0, 0, 1] })),
+      });
       expect(await deliver(receiver.url)).toEqual(unanswered('tls: the certificate is not for 127.0.0.1'));
     });
   });
@@ -572,36 +576,3 @@ describe('isRetryableStatus', () => {
     expect(retryable).toEqual([408, 409, 425, 429, ...serverErrors]);
   });
 });
-
-/** A self-signed X.509 certificate (RFC 5280) in DER, made here so that no key has to live in the repository. */
-function selfSigned({ address = [127, 0, 0, 1], notAfter = '491231235959Z' } = {}) {
-  const der = (tag: number, ...parts: Buffer[]): Buffer => {
-    const content = Buffer.concat(parts);
-    const size = content.length;
-    const length = size < 128 ? [size] : size < 256 ? [0x81, size] : [0x82, size >> 8, size & 255];
-    return Buffer.concat([Buffer.from([tag, ...length]), content]);
-  };
-  const hex = (text: string) => Buffer.from(text, 'hex');
-  const text = (tag: number, value: string) => der(tag, Buffer.from(value));
-  const sequence = (...parts: Buffer[]) => der(0x30, ...parts);
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const ecdsaWithSha256 = sequence(hex('06082a8648ce3d040302'));
-  const name = sequence(der(0x31, sequence(hex('0603550403'), text(0x0c, 'handoff test'))));
-  const subjectAltName = sequence(hex('0603551d11'), der(0x04, sequence(der(0x87, Buffer.from(address)))));
-  const certificate = sequence(
-    hex('a003020102'), // version 3
-    der(0x02, Buffer.from([1, ...randomBytes(8)])),
-    ecdsaWithSha256,
-    name,
-    sequence(text(0x17, '190101000000Z'), text(0x17, notAfter)),
-    name,
-    publicKey.export({ type: 'spki', format: 'der' }),
-    der(0xa3, sequence(subjectAltName)),
-  );
-  const signature = der(0x03, hex('00'), sign('sha256', certificate, privateKey));
-  const base64 = sequence(certificate, ecdsaWithSha256, signature).toString('base64');
-  return {
-    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    cert: `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`,
-  };
-}

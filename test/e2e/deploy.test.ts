@@ -1,0 +1,173 @@
+import { execFile } from 'node:child_process';
+import { mkdir, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { AwsClient } from 'aws4fetch';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Execution } from '../../shared/executions/execution.ts';
+import { apiThrough } from '../support/api.ts';
+import { startReceiver, type Receiver } from '../support/http-server.ts';
+import {
+  bootstrap,
+  cdk,
+  deploy,
+  outsideAddress,
+  receiverSettings,
+  root,
+  type Settings,
+  type Stack,
+} from './cdk.ts';
+import { startEmulator, type Emulator } from './emulator.ts';
+
+const run = promisify(execFile);
+
+// The stack as it was when it had no retries and no scripts yet.
+const olderCommit = 'ef1be6e4ad02fbcb1f392312731d082b55f23c21';
+
+/** Settings that are no text, none of them at its default. */
+const numbers: Settings = {
+  batchWindowSeconds: 0,
+  dispatcherMemoryMb: 1024,
+  dispatcherConcurrency: 5,
+  retrierConcurrency: 5,
+  logShards: 4,
+  retentionDays: 7,
+  heldRetentionDays: 14,
+  logRetentionDays: 7,
+  executionsPointInTimeRecovery: true,
+};
+
+const patience = { timeout: 30_000, interval: 100 };
+
+let emulator: Emulator;
+let receiver: Receiver;
+let settings: Settings;
+beforeAll(async () => {
+  const host = outsideAddress();
+  settings = receiverSettings(host);
+  receiver = await startReceiver(undefined, { host });
+  emulator = await startEmulator({ enforcePolicies: false });
+  await bootstrap(emulator);
+});
+afterAll(async () => {
+  await receiver.close();
+  await emulator[Symbol.asyncDispose]();
+});
+
+const apiOf = ({ apiUrl }: Stack) => {
+  const { credentials, region } = emulator;
+  const client = new AwsClient({ ...credentials, region, service: 'execute-api', retries: 0 });
+  return apiThrough((path, init) =>
+    client.fetch(apiUrl + path, { ...init, headers: { 'content-type': 'application/json' } }),
+  );
+};
+
+async function stackNames(): Promise<string[]> {
+  const { credentials, region, endpoint } = emulator;
+  const client = new AwsClient({ ...credentials, region, service: 'cloudformation' });
+  const answer = await client.fetch(`${endpoint}/?Action=DescribeStacks&Version=2010-05-15`);
+  const names = [...(await answer.text()).matchAll(/<StackName>(?<name>.*?)<\/StackName>/gu)];
+  return names.map(({ groups }) => groups?.['name'] ?? '');
+}
+
+const createHandler = (stack: Stack, type: string): Promise<{ id: string }> =>
+  apiOf(stack).post('/v1/handlers', {
+    name: type,
+    events: [type],
+    target: { type: 'http', url: `${receiver.url}/${type}` },
+  });
+
+/** Publishes an event through the API until its execution is in the log; a new handler is known after a second. */
+const publishAndWait = async (stack: Stack, type: string, handlerId: string): Promise<Execution> => {
+  const { id } = await apiOf(stack).post<{ id: string }>('/v1/events', { type, data: {} });
+  return vi.waitUntil<Execution | null>(async () => {
+    const { items } = await apiOf(stack).get<{ items: Execution[] }>(`/v1/executions?handlerId=${handlerId}`);
+    return items.find(({ eventId, status }) => eventId === id && status === 'succeeded') ?? null;
+  }, patience);
+};
+
+/** The project as it was at that commit, with the dependencies of today. */
+async function checkOut(commit: string): Promise<string> {
+  const folder = join(emulator.folder, 'older');
+  await mkdir(folder);
+  const archive = join(emulator.folder, 'older.tar');
+  await run('git', ['archive', '--output', archive, commit], { cwd: root }).catch((cause: unknown) => {
+    throw new Error(`Commit ${commit} is needed here: fetch the whole history (git fetch --unshallow).`, {
+      cause,
+    });
+  });
+  await run('tar', ['-xf', archive, '-C', folder]);
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
+  return folder;
+}
+
+describe('deploying', () => {
+  it('over an older version keeps handlers and executions, and what is new works', async () => {
+    const older = await deploy(emulator, settings, await checkOut(olderCommit));
+    const { id } = await createHandler(older, 'upgrade.before');
+    const before = await publishAndWait(older, 'upgrade.before', id);
+
+    const newer = await deploy(emulator, settings);
+
+    expect(newer.apiUrl).toBe(older.apiUrl);
+    expect(await apiOf(newer).get(`/v1/handlers/${id}`)).toMatchObject({ id, name: 'upgrade.before' });
+    expect(await apiOf(newer).get(`/v1/executions/${before.id}`)).toMatchObject({
+      id: before.id,
+      status: 'succeeded',
+      eventBody: { 'detail-type': 'upgrade.before' },
+    });
+    await publishAndWait(newer, 'upgrade.before', id);
+    expect(await apiOf(newer).get('/v1/scripts')).toMatchObject({ items: [{}, {}] });
+  });
+
+  it('once more changes nothing', async () => {
+    const { printed } = await deploy(emulator, settings);
+    expect(printed).toContain('(no changes)');
+    expect(await cdk(emulator, ['diff', '--fail'], { settings })).toContain('no differences');
+  });
+
+  it('in two stages keeps their events apart, one of them with all the settings that are numbers', async () => {
+    const stages = new Map<string, Settings>([
+      ['test', {}],
+      ['live', numbers],
+    ]);
+    const settingsOf = (stage: string): Settings => ({
+      ...settings,
+      ...stages.get(stage),
+      stackName: `Handoff-${stage}`,
+      busName: `handoff-${stage}`,
+    });
+    const deployed = new Map<string, Stack>();
+    for (const stage of stages.keys()) deployed.set(stage, await deploy(emulator, settingsOf(stage)));
+
+    for (const [stage, stack] of deployed) {
+      const { id } = await createHandler(stack, `stages.${stage}`);
+      await publishAndWait(stack, `stages.${stage}`, id);
+      const { items } = await apiOf(stack).get<{ items: Execution[] }>('/v1/executions');
+      expect(items.map(({ event }) => event)).toEqual([`stages.${stage}`]);
+    }
+    for (const stage of stages.keys()) {
+      await cdk(emulator, ['destroy', '--force'], { settings: settingsOf(stage) });
+    }
+    expect(await stackNames()).not.toContain('Handoff-live');
+  });
+
+  it('without credentials fails before anything is created, and says so', async () => {
+    const { AWS_ACCESS_KEY_ID: _id, AWS_SECRET_ACCESS_KEY: _secret, ...environment } = emulator.environment;
+    const nobody = { ...emulator, environment };
+    await expect(
+      cdk(nobody, ['deploy', '--require-approval', 'never'], {
+        settings: { ...settings, stackName: 'Never' },
+      }),
+    ).rejects.toThrow(/Unable to resolve AWS account/u);
+    expect(await stackNames()).not.toContain('Never');
+  });
+
+  it('with a bad setting fails before anything is created, and names it', async () => {
+    const bad = { ...settings, retentionDays: 0, stackName: 'Never' };
+    await expect(cdk(emulator, ['deploy', '--require-approval', 'never'], { settings: bad })).rejects.toThrow(
+      /retentionDays/u,
+    );
+    expect(await stackNames()).not.toContain('Never');
+  });
+});

@@ -1,0 +1,74 @@
+"""Starts the AWS emulator, with what AWS does otherwise put right, and a record of every call.
+
+Started by emulator.ts. It ends with its parent: when its standard input is closed.
+
+What is put right (the emulator knows neither, and refuses what AWS allows):
+- The batch actions of SQS need the permission of the single one.
+  https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+- A policy of KMS may have a condition on the encryption context of the request.
+  https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
+
+RECORDED_CALLS names a file that gets a line of JSON for each call that a policy decides on.
+"""
+
+import json
+import os
+import signal
+import threading
+
+import ministack.app
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id
+
+RECORDED_CALLS = os.environ.get("RECORDED_CALLS")
+SINGLE_ACTIONS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+}
+
+extract_iam_action = iam_actions.extract_iam_action
+request_tag_context = iam_actions.request_tag_context
+enforce = iam_evaluator.enforce
+
+
+def action_of(*request):
+    action = extract_iam_action(*request)
+    return SINGLE_ACTIONS.get(action, action)
+
+
+def context_of(service, action, body, params):
+    context = dict(request_tag_context(service, action, body, params))
+    if service == "kms":
+        for name, value in (json.loads(body or b"{}").get("EncryptionContext") or {}).items():
+            context[f"kms:EncryptionContext:{name}"] = value
+    return context
+
+
+def record_and_enforce(access_key, action, service, region, resource_arn="*", service_context=None):
+    denied = enforce(access_key, action, service, region, resource_arn, service_context)
+    if RECORDED_CALLS:
+        principal = iam_evaluator.resolve_principal(access_key or "", get_account_id())
+        call = {
+            "principal": getattr(principal, "arn", None),
+            "action": action,
+            "resource": resource_arn,
+            "allowed": denied is None,
+        }
+        with calls_lock, open(RECORDED_CALLS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(call) + "\n")
+    return denied
+
+
+def end_with_parent():
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+calls_lock = threading.Lock()
+iam_actions.extract_iam_action = action_of
+iam_actions.request_tag_context = context_of
+iam_evaluator.enforce = record_and_enforce
+threading.Thread(target=end_with_parent, daemon=True).start()
+ministack.app.main()

@@ -1,0 +1,141 @@
+import { IAMClient } from '@aws-sdk/client-iam';
+import { describe, expect, it } from 'vitest';
+import { clientOf, leftByEarlier } from './deployed-stack.ts';
+import {
+  allows,
+  readCalls,
+  readPermissions,
+  roleOfCall,
+  type Permission,
+  type RecordedCall,
+} from './policies.ts';
+
+/**
+ * Why a permission is there that no call of the tests needed: by the role (a part of its name), the action, and the resource (a part
+ * of its ARN).
+ */
+const reasons: readonly (readonly [role: string, action: string, resource: string, reason: string])[] = [
+  [
+    '',
+    'logs:CreateLogStream',
+    '',
+    'Lambda writes the log of a function by its role; the emulator writes it itself',
+  ],
+  ['', 'logs:PutLogEvents', '', 'the same'],
+  ...[
+    'ChangeMessageVisibility',
+    'DeleteMessage',
+    'GetQueueAttributes',
+    'GetQueueUrl',
+    'ReceiveMessage',
+  ].flatMap((action) =>
+    [
+      ['DispatcherDispatch', 'EventsQueue'],
+      ['RetriesRetry', 'RetriesQueue'],
+    ].map(
+      ([role = '', queue = '']) =>
+        [
+          role,
+          `sqs:${action}`,
+          queue,
+          'Lambda reads the queue by the role; the emulator reads it itself',
+        ] as const,
+    ),
+  ),
+  [
+    'DispatcherDispatch',
+    'sqs:SendMessage',
+    'EventsQueue',
+    'sends an event again when its batch runs out of time, after minutes: functions/dispatcher/dispatch.ts',
+  ],
+  [
+    'RetriesSweep',
+    'dynamodb:GetItem',
+    'executions',
+    'looks whether a lease is its own when the answer to it was lost: shared/executions/due.ts',
+  ],
+];
+
+const stack = leftByEarlier();
+const iam = new IAMClient(clientOf(stack));
+const permissions = await readPermissions(iam, 'Handoff');
+iam.destroy();
+const isOfFunction = (call: RecordedCall) => permissions.some(({ role }) => role === roleOfCall(call));
+const calls = (await readCalls(stack.callsFile)).filter(isOfFunction);
+
+const describeCall = (call: RecordedCall) => `${roleOfCall(call)}: ${call.action} on ${call.resource}`;
+/** One action on one resource, which is what a statement is made of. */
+const parts = permissions.flatMap((permission) =>
+  permission.actions.flatMap((action) =>
+    permission.resources.map((resource) => ({ ...permission, actions: [action], resources: [resource] })),
+  ),
+);
+const isUsed = (part: Permission) => calls.some((call) => allows(part, call));
+const reasonsOf = ({ role, actions: [action = ''], resources: [resource = ''] }: Permission) =>
+  reasons.filter(
+    ([ofRole, ofAction, ofResource]) =>
+      role.includes(ofRole) && action === ofAction && resource.includes(ofResource),
+  );
+const nameOf = ({ role, actions, resources }: Permission) =>
+  `${role}: ${actions.join()} on ${resources.join()}`;
+
+describe('the roles of the functions', () => {
+  it('are all there, and called', () => {
+    const roles = [...new Set(permissions.map(({ role }) => role))];
+    expect(roles.toSorted()).toEqual([
+      'ApiManageRole',
+      'DispatcherDispatchRole',
+      'RetriesRetryRole',
+      'RetriesSweepRole',
+      'ScriptsbalanceguardRole',
+      'ScriptsrateshandoffRole',
+    ]);
+    expect(calls.length).toBeGreaterThan(500);
+  });
+
+  it('name every action and every resource', () => {
+    const vague = parts.filter(
+      ({ actions: [action = ''], resources: [resource = ''] }) =>
+        action.includes('*') || resource.replace(/^(arn:aws:logs:.*):\*$/u, '$1').includes('*'),
+    );
+    expect(vague.map(nameOf)).toEqual([]);
+  });
+
+  it('allowed every call that was made', () => {
+    expect(calls.filter(({ allowed }) => !allowed).map(describeCall)).toEqual([]);
+  });
+
+  it('allow nothing that no call needed, but for a written reason', () => {
+    const unused = parts.filter((part) => !isUsed(part) && reasonsOf(part).length === 0);
+    expect(unused.map(nameOf)).toEqual([]);
+  });
+
+  it('have no reason written down for what was used, or is not there', () => {
+    const idle = reasons.filter(
+      (reason) => !parts.some((part) => reasonsOf(part).includes(reason) && !isUsed(part)),
+    );
+    expect(idle).toEqual([]);
+  });
+});
+
+describe('a statement that is taken away', () => {
+  const usedStatements = permissions.filter((permission) =>
+    parts.some((part) => isPartOf(part, permission) && isUsed(part)),
+  );
+
+  it.each(usedStatements.map((permission) => [nameOf(permission), permission] as const))(
+    'is noticed: %s',
+    (_, taken) => {
+      const rest = permissions.filter((permission) => permission !== taken);
+      expect(calls.every((call) => rest.some((permission) => allows(permission, call)))).toBe(false);
+    },
+  );
+});
+
+function isPartOf(part: Permission, whole: Permission): boolean {
+  return (
+    part.role === whole.role &&
+    part.actions.every((action) => whole.actions.includes(action)) &&
+    part.resources.every((resource) => whole.resources.includes(resource))
+  );
+}
