@@ -1,6 +1,6 @@
 """Starts the AWS emulator, with what AWS does otherwise put right, and a record of every call.
 
-Started by emulator.ts. It ends with its parent: when its standard input is closed.
+Started by emulator.ts. It ends with its parent, when its standard input is closed, and takes its FOLDER along.
 
 What is put right (the emulator knows neither, and refuses what AWS allows):
 - The batch actions of SQS need the permission of the single one.
@@ -13,6 +13,7 @@ RECORDED_CALLS names a file that gets a line of JSON for each call that a policy
 
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -71,4 +72,7 @@ iam_actions.extract_iam_action = action_of
 iam_actions.request_tag_context = context_of
 iam_evaluator.enforce = record_and_enforce
 threading.Thread(target=end_with_parent, daemon=True).start()
-ministack.app.main()
+try:
+    ministack.app.main()
+finally:
+    shutil.rmtree(os.environ["FOLDER"], ignore_errors=True)

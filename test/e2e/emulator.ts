@@ -60,7 +60,10 @@ export async function startEmulator({ enforcePolicies }: { enforcePolicies: bool
 
   const child = spawn(join(programs, 'python'), [besideThis('emulator.py')], {
     stdio: ['pipe', 'pipe', 'pipe'],
+    // An interrupt at the keyboard is for its parent.
+    detached: true,
     env: {
+      FOLDER: folder,
       // The first node in it runs the functions.
       PATH: [dirname(process.execPath), process.env['PATH'] ?? ''].join(delimiter),
       GATEWAY_PORT: String(port),
