@@ -1,6 +1,7 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { z } from 'zod';
 import { DispatcherEnv } from '../functions/dispatcher/env.ts';
+import { DeployError } from './deploy-error.ts';
 
 const wholeNumber = (min: number, max: number) =>
   z
@@ -97,7 +98,7 @@ export const Config = z.strictObject({
 export type Config = z.output<typeof Config>;
 
 /**
- * Reads the deploy settings from CDK's context. Throws an Error that names every setting which is unknown
+ * Reads the deploy settings from CDK's context. Throws a DeployError that names every setting which is unknown
  * or cannot be used.
  */
 export function parseConfig(context: Record<string, unknown>): Config {
@@ -123,7 +124,7 @@ export function parseConfig(context: Record<string, unknown>): Config {
   });
   const problems = [...unknown, ...nested, ...bad];
   if (problems.length > 0 || !result.success) {
-    throw new Error(`The deploy settings cannot be used. ${problems.join(' ')}`);
+    throw new DeployError(`The deploy settings cannot be used. ${problems.join(' ')}`);
   }
   return result.data;
 }
