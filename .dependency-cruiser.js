@@ -55,12 +55,12 @@ export default {
       name: 'cdk-imports-env-and-shapes',
       severity: 'error',
       comment:
-        'The stack knows of the functions what they read from their environment, the shape of the tables and queues, and which scripts there are.',
+        'The stack knows of the functions what they read from their environment, the shape of the tables and queues, what they publish as, and which scripts there are.',
       from: { path: '^cdk/' },
       to: {
         path: '^(functions|shared|local|test|bench)/',
         pathNot:
-          '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues)|shared/scripts/find-scripts)[.]ts$',
+          '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues)|shared/events/sources|shared/scripts/find-scripts)[.]ts$',
       },
     },
     {

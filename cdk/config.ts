@@ -1,6 +1,7 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { z } from 'zod';
 import { DispatcherEnv } from '../functions/dispatcher/env.ts';
+import { DeployError } from './deploy-error.ts';
 
 const wholeNumber = (min: number, max: number) =>
   z
@@ -13,6 +14,11 @@ const wholeNumber = (min: number, max: number) =>
 const logRetentions = Object.values(RetentionDays).filter(
   (days): days is RetentionDays => typeof days === 'number' && days !== RetentionDays.INFINITE,
 );
+
+// EventBridge takes any text for a source. Handoff takes no event with one of more than 256 characters.
+const sourcePattern = /^(?=.{1,256}$)[\x20-\x29\x2b-\x7e]+\*?$/u;
+
+const nameOfBus = z.string().regex(/^[\w.-]{1,256}$/u, 'must be letters, digits, and . - _, at most 256');
 
 /**
  * What a deployer may set: `npx cdk deploy -c busName=crm -c batchWindowSeconds=5`, or the same names under
@@ -32,12 +38,37 @@ export const Config = z.strictObject({
       'Name of the stack, and the beginning of the names of its tables and scripts; a new name is a new deployment',
     ),
   /** @default handoff */
-  busName: z
-    .string()
-    .regex(/^[\w.-]{1,256}$/u, 'must be letters, digits, and . - _')
-    .refine((name) => name !== 'default', 'must not be the account’s default bus')
+  busName: nameOfBus
+    .refine(
+      (name) => name !== 'default',
+      'that is the bus which every account has, so it goes into existingBusName',
+    )
     .default('handoff')
-    .describe('Name of the EventBridge bus that upstream services put their events on'),
+    .describe('Name of the EventBridge bus that is made for upstream services to put their events on'),
+  /** @default null */
+  existingBusName: nameOfBus
+    .nullable()
+    .default(null)
+    .describe(
+      'Name of a bus of this account and region that is used instead of making one, and left as it is; "default" is the one that every account has',
+    ),
+  /** Comma-separated; none means all that is on a bus of our own. @default '' */
+  eventSources: z
+    .string()
+    .default('')
+    .transform((list) =>
+      list
+        .split(',')
+        .map((source) => source.trim())
+        .filter((source) => source !== ''),
+    )
+    .refine(
+      (sources) => sources.every((source) => sourcePattern.test(source)),
+      'must be names with commas between them, each of at most 256 printable ASCII characters; a * may only end one, and not be all of it',
+    )
+    .describe(
+      'The sources whose events are taken, "crm.*" for all that begin with "crm."; required with an existing bus, which carries the events of others too',
+    ),
   /** Seconds, 0 to 300. @default 1 */
   batchWindowSeconds: wholeNumber(0, 300)
     .default(1)
@@ -97,7 +128,7 @@ export const Config = z.strictObject({
 export type Config = z.output<typeof Config>;
 
 /**
- * Reads the deploy settings from CDK's context. Throws an Error that names every setting which is unknown
+ * Reads the deploy settings from CDK's context. Throws a DeployError that names every setting which is unknown
  * or cannot be used.
  */
 export function parseConfig(context: Record<string, unknown>): Config {
@@ -114,18 +145,36 @@ export function parseConfig(context: Record<string, unknown>): Config {
   const nested = usable
     .filter(([, value]) => typeof value !== 'string')
     .map(([name]) => `${name} must be text, a number, true or false.`);
-  const result = Config.safeParse(
-    Object.fromEntries(usable.filter(([, value]) => typeof value === 'string')),
+  const texts = Object.fromEntries(
+    usable.filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
+  const result = Config.safeParse(texts);
   const bad = (result.error?.issues ?? []).map((issue) => {
     const name = String(issue.path[0]) as keyof Config;
     return `${name} cannot be ${JSON.stringify(context[name])}: ${issue.message}. (${Config.shape[name].description}.)`;
   });
-  const problems = [...unknown, ...nested, ...bad];
+  const problems = [...unknown, ...nested, ...bad, ...conflictsOf(texts)];
   if (problems.length > 0 || !result.success) {
-    throw new Error(`The deploy settings cannot be used. ${problems.join(' ')}`);
+    throw new DeployError(`The deploy settings cannot be used. ${problems.join(' ')}`);
   }
   return result.data;
+}
+
+/** Sentences about settings that do not go together. */
+function conflictsOf({ busName, existingBusName, eventSources }: Record<string, string>): string[] {
+  if (existingBusName === undefined) return [];
+  const problems: string[] = [];
+  if (busName !== undefined) {
+    problems.push(
+      'busName is for a bus that is made, existingBusName for one that is there: set one of the two.',
+    );
+  }
+  if (eventSources === undefined || /^[\s,]*$/u.test(eventSources)) {
+    problems.push(
+      'existingBusName needs eventSources: others put events on that bus too, so say whose are taken.',
+    );
+  }
+  return problems;
 }
 
 // What `cdk cli-telemetry` and `cdk acknowledge` write down.

@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
@@ -72,6 +72,8 @@ export class Api extends Construct {
     });
 
     this.httpApi = new HttpApi(this, 'HttpApi', {
+      // Need not be unique, but whoever has two deployments sees two APIs in the console.
+      apiName: Stack.of(this).stackName,
       description: 'The management API of Handoff',
       // One route for everything, so that no path can be forgotten: the function's router knows the rest.
       defaultIntegration: new HttpLambdaIntegration('Integration', lambda),

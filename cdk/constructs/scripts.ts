@@ -1,4 +1,4 @@
-import { Duration, IgnoreMode, Stack } from 'aws-cdk-lib';
+import { Duration, IgnoreMode, Stack, Validations } from 'aws-cdk-lib';
 import {
   Architecture,
   Code,
@@ -11,6 +11,7 @@ import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { Construct } from 'constructs';
 import { findScripts, type Script } from '../../shared/scripts/find-scripts.ts';
 import type { Config } from '../config.ts';
+import { DeployError } from '../deploy-error.ts';
 import { typescript } from './bundle.ts';
 import { circular, createLogAndRole, type Access } from './function.ts';
 
@@ -36,7 +37,7 @@ const timeout = Duration.seconds(125);
 
 /** The deployer's own code: a Lambda for each folder, with a role that may write its own log and nothing else. */
 export class Scripts extends Construct {
-  /** A script's function by the script's name, to give it permissions. Throws an Error when there is no such script. */
+  /** A script's function by the script's name, to give it permissions. Throws a DeployError when there is no such script. */
   readonly functions: { get: (name: string) => IFunction };
   /** The right to run every script, and their names. */
   readonly invoke: Access<'SCRIPTS'>;
@@ -49,10 +50,10 @@ export class Scripts extends Construct {
     super(scope, id);
     this.functionPrefix = `${Stack.of(this).stackName}-script-`;
 
-    const scripts = findScripts(folder);
+    const scripts = readScripts(folder);
     const names = scripts.map(({ name }) => name).join(',');
     if (names.length > maxNamesLength) {
-      throw new Error(
+      throw new DeployError(
         `The names of the ${scripts.length} scripts in ${folder} have ${names.length} characters together, and a function's ` +
           `environment has room for ${maxNamesLength}: shorten them, or deploy some of the scripts with another stack.`,
       );
@@ -65,7 +66,7 @@ export class Scripts extends Construct {
       get: (name) => {
         const found = functions.get(name);
         if (found === undefined) {
-          throw new Error(`There is no script ${name} in ${folder}; there are: ${names || 'none'}.`);
+          throw new DeployError(`There is no script ${name} in ${folder}; there are: ${names || 'none'}.`);
         }
         return found;
       },
@@ -104,11 +105,9 @@ export class Scripts extends Construct {
     switch (script.language) {
       case 'typescript':
         return new NodejsFunction(scope, 'Function', { ...typescript, ...settings, entry: script.entry });
-      case 'python':
-        return new LambdaFunction(scope, 'Function', {
+      case 'python': {
+        const lambda = new LambdaFunction(scope, 'Function', {
           ...settings,
-          // CDK knows 3.15 too, which is a preview that AWS does not support:
-          // https://github.com/aws/aws-lambda-roadmap/issues/55
           runtime: Runtime.PYTHON_3_14,
           architecture: Architecture.ARM_64,
           handler: 'lambda_function.handler',
@@ -117,6 +116,13 @@ export class Scripts extends Construct {
             ignoreMode: IgnoreMode.GIT,
           }),
         });
+        Validations.of(lambda).acknowledge({
+          id: 'AwsSolutions-L1',
+          reason:
+            'CDK knows Python 3.15 too, which is a preview that AWS does not support: https://github.com/aws/aws-lambda-roadmap/issues/55',
+        });
+        return lambda;
+      }
       default:
         return script.language satisfies never;
     }
@@ -126,11 +132,19 @@ export class Scripts extends Construct {
     const functionName = `${this.functionPrefix}${name}`;
     const excess = functionName.length - maxFunctionNameLength;
     if (excess > 0) {
-      throw new Error(
+      throw new DeployError(
         `The function of the script ${name} in the stack ${Stack.of(this).stackName} would be named ${functionName}, ` +
           `and Lambda takes ${maxFunctionNameLength} characters: shorten one of the two names by ${excess}.`,
       );
     }
     return functionName;
+  }
+}
+
+function readScripts(folder: string): Script[] {
+  try {
+    return findScripts(folder);
+  } catch (cause) {
+    throw new DeployError((cause as Error).message, { cause });
   }
 }

@@ -1,4 +1,4 @@
-import { RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
@@ -51,6 +51,13 @@ export class Storage extends Construct {
       timeToLiveAttribute: executionsTable.expiry,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: config.executionsPointInTimeRecovery },
     });
+    if (!config.executionsPointInTimeRecovery) {
+      Validations.of(executions).acknowledge({
+        id: 'AwsSolutions-DDB3',
+        reason:
+          'The log grows with every event, and this is billed by its size: executionsPointInTimeRecovery is there for who wants it.',
+      });
+    }
     executions.addGlobalSecondaryIndex({
       indexName: executionsTable.attention.indexName,
       partitionKey: text(executionsTable.attention.partitionKey),

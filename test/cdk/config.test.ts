@@ -15,6 +15,8 @@ describe('parseConfig', () => {
     expect(parseConfig({})).toEqual({
       stackName: 'Handoff',
       busName: 'handoff',
+      existingBusName: null,
+      eventSources: [],
       batchWindowSeconds: 1,
       dispatcherMemoryMb: 512,
       dispatcherConcurrency: null,
@@ -61,6 +63,13 @@ describe('parseConfig', () => {
     ['stackName', 'a'.repeat(101)],
     ['busName', 'default'],
     ['busName', 'a bus'],
+    ['existingBusName', 'arn:aws:events:eu-central-1:123456789012:event-bus/company'],
+    ['existingBusName', 'b'.repeat(257)],
+    ['eventSources', '*'],
+    ['eventSources', 'crm.*.eu'],
+    ['eventSources', 'crm**'],
+    ['eventSources', 'billing, crm\n.eu'],
+    ['eventSources', 's'.repeat(257)],
     ['batchWindowSeconds', 301],
     ['batchWindowSeconds', -1],
     ['batchWindowSeconds', 1.5],
@@ -92,6 +101,34 @@ describe('parseConfig', () => {
     const problem = problemOf({ [name]: value });
     expect(problem).toMatch(/^The deploy settings cannot be used\. /u);
     expect(problem).toContain(`${name} `);
+  });
+
+  it('takes the sources apart', () => {
+    const { eventSources } = parseConfig({ eventSources: ' billing,crm.*, My App,,' });
+    expect(eventSources).toEqual(['billing', 'crm.*', 'My App']);
+  });
+
+  it('takes the default bus for an existing one', () => {
+    expect(parseConfig({ existingBusName: 'default', eventSources: 'billing' })).toMatchObject({
+      existingBusName: 'default',
+      eventSources: ['billing'],
+    });
+  });
+
+  it.each([[null], [''], [' ,']])(
+    'refuses an existing bus with eventSources = %j: others put events on it too',
+    (eventSources) => {
+      const problem = problemOf({ existingBusName: 'default', eventSources });
+      expect(problem).toBe(
+        'The deploy settings cannot be used. existingBusName needs eventSources: others put events on that bus too, so say whose are taken.',
+      );
+    },
+  );
+
+  it('refuses a bus to be made and an existing one at once, even where the former has its default name', () => {
+    expect(problemOf({ busName: 'handoff', existingBusName: 'default', eventSources: 'billing' })).toMatch(
+      / busName is for a bus that is made, existingBusName for one that is there/u,
+    );
   });
 
   it('refuses what is no setting, and says which there are', () => {

@@ -2,6 +2,7 @@ import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import flags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { parseConfig } from '../../cdk/config.ts';
+import { fromRoot } from '../../cdk/constructs/bundle.ts';
 import { HandoffStack } from '../../cdk/stack.ts';
 
 export type Resource = { Type: string; Properties: Record<string, unknown>; [attribute: string]: unknown };
@@ -14,19 +15,26 @@ export type Statement = {
   Condition?: unknown;
 };
 
+/** Where the scripts are that come along. */
+export const shippedScripts = fromRoot('functions/scripts');
+
 /**
  * The stack as `cdk synth` makes it with these settings, without bundling the functions: that takes seconds,
  * and bundles.test.ts does it once.
  *
  * @param scriptsFolder there is no such folder, and so no script, unless a test brings one
  */
-export function synthesize(
+export function openStack(
   settings: Record<string, unknown> = {},
   scriptsFolder = '/there/are/no/scripts',
-): Template {
+): { app: App; stack: HandoffStack } {
   const app = new App({ postCliContext: { ...flags, 'aws:cdk:bundling-stacks': [] } });
-  return Template.fromStack(new HandoffStack(app, 'Handoff', parseConfig(settings), { scriptsFolder }));
+  return { app, stack: new HandoffStack(app, 'Handoff', parseConfig(settings), { scriptsFolder }) };
 }
+
+/** The template of that stack. */
+export const synthesize = (...parameters: Parameters<typeof openStack>): Template =>
+  Template.fromStack(openStack(...parameters).stack);
 
 /** Every resource of a type, by logical id. */
 export const resourcesOf = (template: Template, type: string): Record<string, Resource> =>

@@ -3,12 +3,11 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { maxEventBytes } from '../../../shared/events/envelope.ts';
 import { TooLargeError } from '../../../shared/errors.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
+import { ownSources } from '../../../shared/events/sources.ts';
 import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
 import { NewEvent } from '../new-event.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
-
-const source = 'handoff.api';
 
 // The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
 const envelopeMargin = randomBytes(192).toString('base64');
@@ -56,7 +55,7 @@ export function addEventRoutes(app: OpenAPIHono, { publishEvent, idempotency, no
     const key = context.req.valid('header')['Idempotency-Key'];
     // EventBridge keeps whole seconds: answer the time that the event will have.
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
-    const event = { type, source, time, detail: { objectId, data } };
+    const event = { type, source: ownSources.api, time, detail: { objectId, data } };
     requireSize(event);
     const put = async () => ({ id: (await publishEvent(event)).id, time: time.toISOString() });
     if (key === undefined) return context.json(await put(), 202);

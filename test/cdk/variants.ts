@@ -1,0 +1,22 @@
+/** Deploy settings that change the template, each set at least once: what holds for the stack has to hold for all of these. */
+export const variants = {
+  'the defaults': {},
+  'another name, with a bus of another name': { stackName: 'Staging', busName: 'handoff-staging' },
+  'the default bus of the account': { existingBusName: 'default', eventSources: 'billing, crm.*' },
+  'some sources on a bus of our own': { eventSources: 'billing' },
+  'other retention': {
+    retentionDays: 400,
+    heldRetentionDays: 800,
+    logRetentionDays: 365,
+    executionsPointInTimeRecovery: true,
+  },
+  'more memory, other limits of concurrency': {
+    dispatcherMemoryMb: 1769,
+    dispatcherConcurrency: 20,
+    retrierConcurrency: 10,
+  },
+  'more log shards': { logShards: 8 },
+  'events at once': { batchWindowSeconds: 0 },
+  'targets in a private network': { allowHttp: true, allowCidrs: '10.0.0.0/8' },
+  'alarms that somebody hears': { alarmTopicArn: 'arn:aws:sns:eu-central-1:123456789012:on-call' },
+} as const satisfies Record<string, Record<string, unknown>>;
