@@ -2,6 +2,12 @@ import { execFile } from 'node:child_process';
 import { mkdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import {
+  CreateEventBusCommand,
+  DescribeEventBusCommand,
+  EventBridgeClient,
+  PutEventsCommand,
+} from '@aws-sdk/client-eventbridge';
 import { AwsClient } from 'aws4fetch';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Execution } from '../../shared/executions/execution.ts';
@@ -152,6 +158,44 @@ describe('deploying', () => {
     expect(await stackNames()).not.toContain('Handoff-live');
   });
 
+  it('onto an existing bus takes the events of the sources that it is told, and leaves the bus where it is', async () => {
+    const { endpoint, region, credentials } = emulator;
+    const client = new EventBridgeClient({ endpoint, region, credentials });
+    await client.send(new CreateEventBusCommand({ Name: 'everybody' }));
+    const onBus = {
+      ...settings,
+      stackName: 'Handoff-guest',
+      existingBusName: 'everybody',
+      eventSources: 'billing,crm.*',
+    };
+    const stack = await deploy(emulator, onBus);
+    const { id } = await createHandler(stack, 'bus.guest');
+    await publishAndWait(stack, 'bus.guest', id);
+
+    const sources = ['billing', 'billing.not', 'crm.sales', 'stranger'];
+    await client.send(
+      new PutEventsCommand({
+        Entries: sources.map((Source) => ({
+          EventBusName: 'everybody',
+          Source,
+          DetailType: 'bus.guest',
+          Detail: JSON.stringify({ objectId: Source, data: {} }),
+        })),
+      }),
+    );
+
+    // One by one from here on, so what follows the last of them has come after all of them.
+    await publishAndWait(stack, 'bus.guest', id);
+    const { items } = await vi.waitUntil(async () => {
+      const page = await apiOf(stack).get<{ items: Execution[] }>(`/v1/executions?handlerId=${id}`);
+      return page.items.length >= 4 ? page : null;
+    }, patience);
+    expect(items.flatMap(({ objectId }) => objectId ?? []).toSorted()).toEqual(['billing', 'crm.sales']);
+    await cdk(emulator, ['destroy', '--force'], { settings: onBus });
+    await client.send(new DescribeEventBusCommand({ Name: 'everybody' }));
+    client.destroy();
+  });
+
   it('without credentials fails before anything is created, and says so', async () => {
     const { AWS_ACCESS_KEY_ID: _id, AWS_SECRET_ACCESS_KEY: _secret, ...environment } = emulator.environment;
     const nobody = { ...emulator, environment };
@@ -159,7 +203,7 @@ describe('deploying', () => {
       cdk(nobody, ['deploy', '--require-approval', 'never'], {
         settings: { ...settings, stackName: 'Never' },
       }),
-    ).rejects.toThrow(/Unable to resolve AWS account/u);
+    ).rejects.toThrow(/no AWS credentials that work/u);
     expect(await stackNames()).not.toContain('Never');
   });
 
