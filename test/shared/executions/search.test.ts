@@ -205,6 +205,8 @@ describe('list', () => {
     encodeJson(['h_1#0', `2026-11-23T10:00:00.000Z#${'e'.repeat(2000)}`]),
     encodeJson(['h'.repeat(3000), '2026-11-23T10:00:00.000Z#e']),
     encodeJson(['h_1#0', '2026-11-23T10:00:00.000Z#e\u0000']),
+    encodeJson(['h_1234567890abcdef#0', '2026-11-23T10']),
+    encodeJson(['h_1234567890abcdef#0', '2026-11-23T10:00:00.000Z']),
   ])('refuses the cursor "%.40s"', async (cursor) => {
     const { search, write } = await aLog();
     await write([anExecution()]);
