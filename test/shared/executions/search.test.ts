@@ -9,6 +9,7 @@ import { encodeExecutionId, readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { createExecutionSearch, type ExecutionPage } from '../../../shared/executions/search.ts';
 import { anExecution } from '../../support/builders.ts';
+import { isDynamoDbLocal } from '../../support/dynamo.ts';
 import {
   aLargeExecution,
   endedWith,
@@ -307,6 +308,14 @@ describe('a list that reads too much', () => {
   });
 
   it('stops within one handler too', async () => {
+    const { search } = await theLargeLog();
+    const page = await search.list({ handlerId: 'h_0', eventId: 'needle' }, 20);
+    expect(page).toMatchObject({ records: [], searchedBackTo: expect.any(String) as string });
+    expect(page.nextCursor).not.toBeNull();
+  });
+
+  // DynamoDB Local does not: it ends a page by what the filter left over (test/support/dynamo.test.ts).
+  it.skipIf(isDynamoDbLocal)('stops within one handler too where DynamoDB does the filtering', async () => {
     const { search } = await theLargeLog();
     const page = await search.list({ handlerId: 'h_0', event: 'client.update' }, 20);
     expect(page).toMatchObject({ records: [], searchedBackTo: expect.any(String) as string });
