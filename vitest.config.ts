@@ -111,6 +111,27 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
+      {
+        ...shared,
+        test: {
+          // What `npm test` runs on the embedded DynamoDB, on the one that AWS hands out. The excluded use no tables.
+          name: 'dynamodb-local',
+          include: [
+            'test/support/dynamo.test.ts',
+            'test/shared/{events,executions,handlers}/**/*.test.ts',
+            'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
+          ],
+          exclude: [
+            'test/shared/events/{catalogue,envelope,format}.test.ts',
+            'test/shared/executions/{key,life-cycle,retry-decision,settle}.test.ts',
+            'test/shared/handlers/{handler,secret-envelope}.test.ts',
+            'test/functions/api/merge-patch.test.ts',
+          ],
+          globalSetup: 'test/dynamodb-local/server.setup.ts',
+          testTimeout: 20_000,
+          hookTimeout: 30_000,
+        },
+      },
     ],
   },
 });

@@ -45,16 +45,18 @@ const keySchema = (partitionKey: string, sortKey: string) => [
 const textAttributes = (...names: string[]) =>
   names.map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const }));
 
+type TableNames = Record<keyof typeof tableNames, string>;
+
 const { attention } = executionsTable;
-const tables: readonly (CreateTableCommandInput & { TableName: string })[] = [
+const tablesNamed = (names: TableNames): (CreateTableCommandInput & { TableName: string })[] => [
   {
-    TableName: tableNames.handlers,
+    TableName: names.handlers,
     BillingMode: 'PAY_PER_REQUEST',
     AttributeDefinitions: textAttributes(handlersTable.partitionKey, handlersTable.sortKey),
     KeySchema: keySchema(handlersTable.partitionKey, handlersTable.sortKey),
   },
   {
-    TableName: tableNames.executions,
+    TableName: names.executions,
     BillingMode: 'PAY_PER_REQUEST',
     AttributeDefinitions: textAttributes(
       executionsTable.partitionKey,
@@ -74,10 +76,10 @@ const tables: readonly (CreateTableCommandInput & { TableName: string })[] = [
 ];
 
 /** Makes the two tables where they are absent. An existing one is left as it is. */
-async function createTables(client: DynamoDBClient): Promise<void> {
+export async function createTables(client: DynamoDBClient, names: TableNames = tableNames): Promise<void> {
   // Also the probe: a second opener of the same files listens like the first and fails at its first request.
   const { TableNames: present = [] } = await client.send(new ListTablesCommand({}));
-  for (const table of tables) {
+  for (const table of tablesNamed(names)) {
     if (present.includes(table.TableName)) continue;
     await client.send(new CreateTableCommand(table));
     await waitUntilTableExists({ client, minDelay: 0.01, maxDelay: 0.1, maxWaitTime: 5 }, table);

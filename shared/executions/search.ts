@@ -122,10 +122,11 @@ function timeOf(sk: string): string | null {
 
 const cursorAt = ({ pk, sk }: ExecutionKey): string => encodeCursor([pk, sk]);
 
-// The key of an execution, or the end of an hour or of the range. DynamoDB refuses other keys with an error.
+// The key of an execution, or the end of an hour or of the range. DynamoDB refuses other keys with an error, also one that
+// is where a range begins: such a query has nothing left to read. https://github.com/aws/aws-sdk-ruby/issues/2456
 const Position = z
   .tuple([
     z.string().regex(/^([^#]{1,64}#\d{1,2})?$/u),
-    z.string().regex(/^\d{4}-[\d:.TZ-]*(#[\x21-\x7e]{1,128})?\uffff?$/u),
+    z.string().regex(/^\d{4}-[\d:.TZ-]*(#[\x21-\x7e]{1,128}|\uffff)$/u),
   ])
   .transform(([pk, sk]): ExecutionKey => ({ pk, sk }));

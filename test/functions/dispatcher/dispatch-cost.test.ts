@@ -40,8 +40,9 @@ async function measure(name: string, services: ReturnType<typeof dispatcher.cold
   return cost;
 }
 
-// A write unit is for the execution, half a read unit for the look whether it is there already. One call beyond
-// what is needed now is allowed: on a busy machine a write goes out with fewer than 25 executions.
+// A write unit is for the execution, half a read unit for the look whether it is there already; that half is missing on
+// DynamoDB Local (test/support/dynamo.test.ts). One call beyond what is needed now is allowed: on a busy machine a write
+// goes out with fewer than 25 executions.
 describe('the cost of each event, in a batch of 100 that succeed', () => {
   it('is 0.06 calls in a steady state, and 0.07 every ten seconds, when hourly counts are added', async () => {
     // Away from the end of an hour: the rows of a new hour are the next test's matter.

@@ -27,7 +27,7 @@ export async function startLogs() {
   let tables = 0;
 
   async function createTable(): Promise<string> {
-    const TableName = `executions-${++tables}`;
+    const TableName = `${db.executionsTable}-${++tables}`;
     const { partitionKey, sortKey, attention } = executionsTable;
     const keySchema = (hash: string, range: string) => [
       { AttributeName: hash, KeyType: 'HASH' as const },
