@@ -35,7 +35,7 @@ export class Dispatcher extends Construct {
       logRetentionDays: config.logRetentionDays,
       env: DispatcherEnv,
       environment: {
-        HANDLERS_TABLE: storage.handlers.read,
+        HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.record,
         DATA_KEY: storage.dataKey.open,
         EVENTS_QUEUE: intake.send,

@@ -55,7 +55,7 @@ export class Retries extends Construct {
       logRetentionDays: config.logRetentionDays,
       env: RetrierEnv,
       environment: {
-        HANDLERS_TABLE: storage.handlers.read,
+        HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.resume,
         DATA_KEY: storage.dataKey.open,
         RETRIES_QUEUE: this.send,
@@ -91,11 +91,13 @@ export class Retries extends Construct {
       logRetentionDays: config.logRetentionDays,
       env: SweeperEnv,
       environment: {
+        HANDLERS_TABLE: storage.handlers.settle,
         EXECUTIONS_TABLE: storage.log.sweep,
         RETRIES_QUEUE: this.send,
         EVENTS_DEAD_LETTERS_QUEUE: intake.drainDeadLetters,
         UNDELIVERED_EVENTS_QUEUE: intake.drainUndelivered,
         RETRIES_DEAD_LETTERS_QUEUE: drain('RETRIES_DEAD_LETTERS_QUEUE', this.deadLetters),
+        RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
       },
     });

@@ -10,8 +10,11 @@ const text = (name: string) => ({ name, type: AttributeType.STRING });
 
 /** The two tables, and the key that wraps the data key of the handlers' secrets. All three outlive the stack. */
 export class Storage extends Construct {
-  /** The handlers and the sealed data key, which share a table. */
-  readonly handlers: Record<'read' | 'readWrite', Access<'HANDLERS_TABLE'>>;
+  /**
+   * The handlers and the sealed data key, which share a table. `readAndStop`: a dispatcher disables what its endpoint says is gone.
+   * `settle`: the sweeper takes the marks off those that were stopped.
+   */
+  readonly handlers: Record<'readAndStop' | 'settle' | 'readWrite', Access<'HANDLERS_TABLE'>>;
   /**
    * The execution log. `record`: first attempts, and which of them are recorded already. `resume`: the later attempts of
    * one execution at a time. `sweep`: find what is due, send its wake-up call, keep dead letters. `manage`: all that
@@ -107,14 +110,9 @@ export class Storage extends Construct {
     this.handlersTableName = handlers.tableName;
     this.executionsTableName = executions.tableName;
     this.handlers = {
-      read: handlersTo('dynamodb:GetItem', 'dynamodb:Query'),
-      readWrite: handlersTo(
-        'dynamodb:DeleteItem',
-        'dynamodb:GetItem',
-        'dynamodb:PutItem',
-        'dynamodb:Query',
-        'dynamodb:UpdateItem',
-      ),
+      readAndStop: handlersTo('dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'),
+      settle: handlersTo('dynamodb:DeleteItem', 'dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'),
+      readWrite: handlersTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'),
     };
     this.log = {
       record: executionsTo(

@@ -72,7 +72,7 @@ export function createHandlerEditor({
 
   /** Applies a change to a handler, and raises its version. */
   const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
-    writeOver(edit, async ({ handler: current, sealedSecrets }) => {
+    writeOver(edit, async ({ handler: current, sealedSecrets, disabledBecause }) => {
       const handler: Handler = {
         ...apply(current),
         id: current.id,
@@ -80,7 +80,16 @@ export function createHandlerEditor({
         createdAt: current.createdAt,
         updatedAt: now().toISOString(),
       };
-      await handlers.replace({ handler, sealedSecrets }, current.version);
+      // An edit of a handler that is disabled leaves it so, and the reason with it.
+      const isStillDisabled = handler.status === 'disabled' && current.status === 'disabled';
+      await handlers.replace(
+        {
+          handler,
+          sealedSecrets,
+          ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
+        },
+        current.version,
+      );
       return handler;
     });
 

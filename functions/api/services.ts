@@ -5,6 +5,7 @@ import { createIdempotency } from '../../shared/events/idempotency.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createMover } from '../../shared/executions/move.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import { createExecutionStats } from '../../shared/executions/stats.ts';
@@ -28,7 +29,7 @@ export function buildServices(env: ApiEnv) {
   const hours = createHourlyCounts({ ...table, retention });
   return {
     now,
-    handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE }),
+    handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now }),
     dataKey: createDataKey(env.DATA_KEY, {
       dynamo,
       kms: createKms(),
@@ -39,11 +40,14 @@ export function buildServices(env: ApiEnv) {
     readStats: createExecutionStats(table),
     hours,
     reopener: createReopener({
-      ...table,
-      hours,
-      wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
-      retention,
+      mover: createMover({
+        ...table,
+        hours,
+        wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
+        retention,
+      }),
       scale: env.RETRY_SCALE,
+      now,
     }),
     scripts: createDeployedScripts({
       lambda: targets.lambda,

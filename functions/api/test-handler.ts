@@ -50,7 +50,8 @@ export async function testHandler(
   }
   const target = { ...handler.target, timeoutMs: Math.min(handler.target.timeoutMs, maxTestMs) };
   const record = await makeAttempt(
-    { targets, now, random: () => 0, retryScale: 1 },
+    // What the endpoint demands is not done for a test.
+    { targets, now, random: () => 0, retryScale: 1, disableOnDemand: async () => 'changed' },
     // A failure is an answer here, nothing waits for another attempt.
     { handler: { ...handler, target, retry: { schedule: 'none' } }, signing },
     beginExecution(key, handler, event),

@@ -7,6 +7,7 @@ import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
+import type { Handler } from '../../shared/handlers/handler.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { DispatcherEnv } from './env.ts';
@@ -21,7 +22,7 @@ export function buildServices(
 ) {
   const dynamo = createDynamo();
   const sqs = createSqs();
-  const store = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE });
+  const store = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now });
   const dataKey = createDataKey(env.DATA_KEY, {
     dynamo,
     kms: createKms(),
@@ -35,6 +36,7 @@ export function buildServices(
   return {
     now,
     random,
+    disableOnDemand: (handler: Handler) => store.disable(handler, 'gone'),
     currentRegistry: createRegistry({ store, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),

@@ -3,7 +3,7 @@ import { settleMarginMs } from '../../shared/executions/attempt.ts';
 import { isClaimed, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
-import { endWaiting } from '../../shared/executions/settle.ts';
+import { stopExecution } from '../../shared/executions/settle.ts';
 import { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { runAttempt, type AttemptResult } from './run-attempt.ts';
@@ -110,14 +110,25 @@ function retryOne(services: Services, message: Message, deadline: Date): Promise
 async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Promise<Retried> {
   const { claims, wakeUps, now, delay } = services;
   const execution = await claims.readWaiting(wakeUp);
-  if (execution === null || execution.record.generation !== wakeUp.generation) return { kind: 'stale' };
+  if (
+    execution === null ||
+    (wakeUp.generation ?? execution.record.generation) !== execution.record.generation
+  ) {
+    return { kind: 'stale' };
+  }
   const sendAgain = async (due: Date): Promise<Retried> => {
     await wakeUps.send(wakeUp, due);
     return { kind: 'put-off' };
   };
   const due = new Date(execution.record.state.nextAttemptAt);
   const earlyMs = due.getTime() - now().getTime();
-  if (earlyMs > maxSkewMs || isClaimed(execution.claimedUntil, now())) return { kind: 'stale' };
+  if (isClaimed(execution.claimedUntil, now())) return { kind: 'stale' };
+  // What waits for a handler that was stopped is not left to wait until its time.
+  const standing = await findHandler(services, execution);
+  if (standing === 'disabled' || standing === 'archived' || standing === 'deleted') {
+    return endExecution(services, execution, standing);
+  }
+  if (earlyMs > maxSkewMs) return { kind: 'stale' };
   if (earlyMs > maxEarlyMs) return sendAgain(due);
   if (earlyMs > 0) await delay(earlyMs);
 
@@ -171,7 +182,7 @@ async function endExecution(
 ): Promise<Retried> {
   const claim = await claims.claim(execution, settleMarginMs);
   if (claim === null) return { kind: 'stale' };
-  const record = endWaiting(execution.record, reason);
+  const record = stopExecution(execution.record, reason);
   const { lost, problems } = await claims.settle(execution, record, claim);
   return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, problems };
 }

@@ -7,6 +7,7 @@ import { createClaims } from '../../shared/executions/claim.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
+import type { Handler } from '../../shared/handlers/handler.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
@@ -24,7 +25,7 @@ export function buildServices(
   }: { now?: () => Date; random?: () => number; delay?: (ms: number) => Promise<unknown> } = {},
 ) {
   const dynamo = createDynamo();
-  const handlers = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE });
+  const handlers = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now });
   const dataKey = createDataKey(env.DATA_KEY, {
     dynamo,
     kms: createKms(),
@@ -40,6 +41,7 @@ export function buildServices(
     random,
     delay,
     handlers,
+    disableOnDemand: (handler: Handler) => handlers.disable(handler, 'gone'),
     currentRegistry: createRegistry({ store: handlers, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { sharedEnv } from '../../shared/env.ts';
 
 export const SweeperEnv = z.object({
+  HANDLERS_TABLE: sharedEnv.HANDLERS_TABLE,
   EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
   RETRIES_QUEUE: sharedEnv.RETRIES_QUEUE,
   EVENTS_DEAD_LETTERS_QUEUE: z.url().describe('URL of the queue of events that the dispatcher gave up on'),
@@ -14,6 +15,7 @@ export const SweeperEnv = z.object({
   RETRIES_DEAD_LETTERS_QUEUE: z
     .url()
     .describe('URL of the queue of wake-up calls that the retrier gave up on'),
+  RETENTION_DAYS: sharedEnv.RETENTION_DAYS,
   HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
 });

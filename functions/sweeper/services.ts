@@ -1,8 +1,13 @@
 import { createDynamo, createSqs } from '../../shared/aws/clients.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createAttention } from '../../shared/executions/attention.ts';
 import { createDueIndex } from '../../shared/executions/due.ts';
+import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createMover } from '../../shared/executions/move.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
+import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { SweeperEnv } from './env.ts';
+import { createSettlingWatch } from './settling-watch.ts';
 
 /** All that the sweeper may touch. */
 export type Services = ReturnType<typeof buildServices>;
@@ -10,12 +15,23 @@ export type Services = ReturnType<typeof buildServices>;
 /** Built once per environment, at its first run. The clock is a parameter for tests. */
 export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now?: () => Date } = {}) {
   const sqs = createSqs();
-  const executions = { dynamo: createDynamo(), tableName: env.EXECUTIONS_TABLE, now };
+  const dynamo = createDynamo();
+  const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
+  const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
+  const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const hours = createHourlyCounts({ ...executions, retention });
+  const handlers = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now });
   return {
     now,
+    scale: env.RETRY_SCALE,
     sqs,
+    handlers,
+    findSettling: createSettlingWatch(handlers),
+    attention: createAttention(executions),
+    mover: createMover({ ...executions, hours, wakeUps, retention }),
+    hours,
     dueIndex: createDueIndex({ ...executions, scale: env.RETRY_SCALE }),
-    wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
+    wakeUps,
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     deadLetterQueues: {
       events: env.EVENTS_DEAD_LETTERS_QUEUE,

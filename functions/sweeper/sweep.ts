@@ -2,11 +2,15 @@ import pLimit from 'p-limit';
 import type { DueEntry } from '../../shared/executions/due.ts';
 import { drainQueues } from './drain-queues.ts';
 import type { Services } from './services.ts';
+import { settleHandlers } from './settle-handlers.ts';
 
 /** What a run did: one wide log line. */
 export type SweepReport = {
   /** Wake-up calls that were sent. */
   woken: number;
+  /** Of stopped handlers: wake-up calls that were sent before their time, held executions that were ended. */
+  hurried: number;
+  ended: number;
   /** Whether time ran out: the rest is for the next run. */
   unfinished: boolean;
   /** Events out of the dead-letter queues that were recorded, and wake-up calls that were thrown away there. */
@@ -21,19 +25,29 @@ const wakesAtOnce = 25;
 const marginMs = 10_000;
 
 /**
- * One run, every minute: wakes what is due and drains the dead-letter queues. Neither keeps the other from being done.
+ * One run, every minute: wakes what is due, sees to what waits for stopped handlers, and drains the dead-letter queues. None of it
+ * keeps the rest from being done.
  *
  * @param deadline when the invocation ends; what is left then is for the next run
  */
 export async function sweep(services: Services, deadline: Date): Promise<SweepReport> {
-  const woken = await wakeDue(services, new Date(deadline.getTime() - marginMs));
+  const until = new Date(deadline.getTime() - marginMs);
+  const woken = await wakeDue(services, until);
+  const settled = await settleHandlers(services, until);
   const drained = await drainQueues(services);
+  const uncounted = await services.hours.flush().then(
+    (): unknown[] => [],
+    (error: unknown) => [error],
+  );
+  const problems = [...woken.problems, ...settled.problems, ...drained.problems, ...uncounted];
   return {
     woken: woken.count,
-    unfinished: woken.unfinished,
+    hurried: settled.hurried,
+    ended: settled.ended,
+    unfinished: woken.unfinished || settled.unfinished,
     deadLetters: drained.deadLetters,
     deadWakeUps: drained.deadWakeUps,
-    problems: [...new Set([...woken.problems, ...drained.problems].map(String))],
+    problems: [...new Set(problems.map(String))],
   };
 }
 

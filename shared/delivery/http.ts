@@ -1,7 +1,7 @@
 import { errors, type Agent, type Dispatcher } from 'undici';
 import { AddressRefusedError } from './address-guard.ts';
 import { connectSignal } from './agent.ts';
-import { isRetryableStatus, maxResponseBytes, unanswered, type CallOutcome } from './outcome.ts';
+import { isRetryableStatus, maxResponseBytes, unanswered, type CallOutcome, type Demand } from './outcome.ts';
 
 /** One request, as it goes over the wire. */
 export type HttpRequest = {
@@ -29,6 +29,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
     let controller: Dispatcher.DispatchController | null = null;
     let settled = false;
     let statusCode: number | null = null;
+    let answerHeaders: AnswerHeaders = {};
     const chunks: Buffer[] = [];
     let bytes = 0;
 
@@ -39,7 +40,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
     };
     /** Ends the attempt by its status line; what there is of the body is the response. */
     const settleByStatus = (status: number, body: 'whole' | 'cut') =>
-      settle(outcomeOfStatus(status, responseText(Buffer.concat(chunks), body)));
+      settle(outcomeOfAnswer(status, answerHeaders, responseText(Buffer.concat(chunks), body)));
     const expire = () => {
       if (settled) return;
       if (statusCode === null) {
@@ -60,9 +61,11 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
         // The connection came too late: nothing must be sent for an attempt that is already in the log.
         if (settled) started.abort(new Error('timeout'));
       },
-      onResponseStart(_, status) {
+      onResponseStart(_, status, headers) {
         // 1xx are hints, the answer follows.
-        if (status >= 200) statusCode = status;
+        if (status < 200) return;
+        statusCode = status;
+        answerHeaders = headers;
       },
       onResponseData(responding, chunk) {
         if (settled || statusCode === null) return;
@@ -111,17 +114,42 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
   });
 }
 
-function outcomeOfStatus(statusCode: number, response: string | null): CallOutcome {
-  if (statusCode >= 200 && statusCode < 300) return { kind: 'succeeded', statusCode, response };
+type AnswerHeaders = Record<string, string | string[] | undefined>;
+
+function outcomeOfAnswer(statusCode: number, headers: AnswerHeaders, response: string | null): CallOutcome {
+  const demand = statusCode === 410 ? 'disable' : demandIn(headers);
+  if (statusCode >= 200 && statusCode < 300) {
+    // What has arrived is not repeated anyway.
+    return { kind: 'succeeded', statusCode, response, ...(demand === 'disable' && { demand }) };
+  }
   const redirect = statusCode >= 300 && statusCode < 400;
+  const retryAfter = only(headers['retry-after']);
   return {
     kind: 'failed',
     retryable: isRetryableStatus(statusCode),
     statusCode,
     error: `http: status ${statusCode}${redirect ? ', redirects are not followed' : ''}`,
     response,
+    ...(demand !== null && { demand }),
+    ...(retryAfter !== undefined && { retryAfter }),
   };
 }
+
+// A header of Svix: https://docs.svix.com/receiving/delivery-control
+function demandIn(headers: AnswerHeaders): Demand | null {
+  switch (only(headers['webhook-delivery'])?.trim().toLowerCase()) {
+    case 'disable':
+      return 'disable';
+    case 'abort-message':
+      return 'abort';
+    default:
+      return null;
+  }
+}
+
+/** The value of a header that comes once. One that comes twice could mean anything. */
+const only = (value: string | string[] | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
 
 /**
  * The body as text that can be stored anywhere: at most `maxResponseBytes` of UTF-8, cut between characters,

@@ -11,6 +11,7 @@ export type Outcome =
       response: string | null;
       /** The end of what a script printed, of at most `maxOutputBytes`. */
       output?: string;
+      demand?: Extract<Demand, 'disable'>;
     }
   | {
       kind: 'failed';
@@ -22,9 +23,18 @@ export type Outcome =
       error: string;
       response: string | null;
       output?: string;
+      demand?: Demand;
+      /** The header `Retry-After` as it came. */
+      retryAfter?: string;
     }
   /** No call was made, so no attempt is used up: AWS had no room for the script. */
   | { kind: 'put-off'; reason: 'busy' };
+
+/**
+ * What a receiver asks for beside its answer: that this handler is not called any more (`410 Gone`, or the header
+ * `webhook-delivery: disable`), or that this delivery is not repeated (`webhook-delivery: abort-message`).
+ */
+export type Demand = 'disable' | 'abort';
 
 /** What came of a call that was made, or that was refused for good reason. */
 export type CallOutcome = Exclude<Outcome, { kind: 'put-off' }>;

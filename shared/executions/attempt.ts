@@ -1,6 +1,7 @@
 import { invokeTarget, type InvokeServices } from '../delivery/invoke.ts';
 import { sentRequestOf } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
+import type { Handler } from '../handlers/handler.ts';
 import type { RegisteredHandler } from '../handlers/registry.ts';
 import type { Outcome } from '../delivery/outcome.ts';
 import type { ExecutionRecord } from './execution.ts';
@@ -15,6 +16,8 @@ export type AttemptServices = {
   /** From 0 up to 1, for the jitter. */
   random: () => number;
   retryScale: number;
+  /** Disables a handler whose endpoint has asked for it, unless it has been changed since it was read. */
+  disableOnDemand: (handler: Handler) => Promise<'changed' | 'disabled'>;
 };
 
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
@@ -26,7 +29,7 @@ export const settleMarginMs = 5000;
  * @param call what is done instead of calling the target, where the outcome is known without
  */
 export async function makeAttempt(
-  { targets, now, random, retryScale }: AttemptServices,
+  { targets, now, random, retryScale, disableOnDemand }: AttemptServices,
   { handler, signing }: RegisteredHandler,
   execution: Beginning | ExecutionRecord,
   event: DomainEvent,
@@ -43,13 +46,17 @@ export async function makeAttempt(
 ): Promise<ExecutionRecord> {
   const startedAt = now();
   const outcome = await call();
+  const endedAt = now();
+  const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
+  const handlerIs = isUnwanted ? await disableOnDemand(handler) : 'as-called';
   return settleAttempt(
     { ...execution, handlerName: handler.name },
     {
       outcome,
       sent: sentRequestOf(handler.target),
       startedAt,
-      endedAt: now(),
+      endedAt,
+      handlerIs,
       waits: waitsOf(handler.retry.schedule),
       random: random(),
       scale: retryScale,

@@ -53,12 +53,12 @@ export function createClaims({
   scale: number;
   now: () => Date;
 }) {
-  /** The execution as it is now, strongly consistent. Null when it does not wait, or is gone. */
+  /** The execution as it is now, strongly consistent. Null when it does not wait for a time, or is gone. */
   async function readWaiting({ pk, sk }: ExecutionKey): Promise<WaitingExecution | null> {
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
     );
-    if (Item?.['status'] !== 'waiting') return null;
+    if (Item?.['status'] !== 'waiting' || Item['nextAttemptAt'] === undefined) return null;
     return {
       record: fromItem(Item) as WaitingExecution['record'],
       claimedUntil: (Item['claimedUntil'] as string | undefined) ?? null,

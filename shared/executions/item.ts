@@ -2,7 +2,7 @@ import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { expiresAfter } from '../aws/tables.ts';
 import type { Attempt, ExecutionRecord, ListedExecution } from './execution.ts';
 import { readKey } from './key.ts';
-import type { ExecutionState, ExecutionStatus, StatusReason } from './life-cycle.ts';
+import { isParked, type ExecutionState, type ExecutionStatus, type StatusReason } from './life-cycle.ts';
 
 /** An event of more than this, compressed, does not fit into an execution (DynamoDB's items end at 400 KB). */
 export const maxStoredEventBytes = 256 * 1024;
@@ -17,9 +17,17 @@ const writeUnitBytes = 1024;
 // Spreads what needs attention over partitions; the same number for every status.
 export const attentionPartitions = 8;
 
+/** The kinds of partitions in the sparse index. What is parked waits, too, and sorts like what needs a person. */
+export type AttentionKind = Exclude<ExecutionStatus, 'succeeded'> | 'parked';
+
+export const partitionsOfKind = (kind: AttentionKind): string[] =>
+  Array.from({ length: attentionPartitions }, (_, partition) => `${kind}#${partition}`);
+
 /** The partitions of the sparse index that hold all executions of a status, and maybe others. */
 export const attentionPartitionsOf = (status: Exclude<ExecutionStatus, 'succeeded'>): string[] =>
-  Array.from({ length: attentionPartitions }, (_, partition) => `${status}#${partition}`);
+  status === 'waiting'
+    ? [...partitionsOfKind('waiting'), ...partitionsOfKind('parked')]
+    : partitionsOfKind(status);
 
 /** The record as a DynamoDB item. */
 export function toItem(record: ExecutionRecord, retention: Retention, now: Date): Record<string, unknown> {
@@ -144,7 +152,7 @@ const stateOf = ({
 
 // `sweepAt` is stored as the key of the index.
 function stateAttributes(state: ExecutionState): Record<string, string> {
-  if (state.status !== 'waiting') return state;
+  if (!('sweepAt' in state)) return state;
   const { sweepAt: _sweepAt, ...attributes } = state;
   return attributes;
 }
@@ -154,22 +162,25 @@ const omitNulls = (attempt: Attempt) =>
 
 /**
  * The keys of the sparse index: nothing for a success, so that it costs no index write.
- * What waits sorts by when the sweeper must look, what needs a person by handler and time.
+ * What waits sorts by when the sweeper must look; what is parked or needs a person by handler and time.
  */
 function attentionOf({ key, state }: Pick<ExecutionRecord, 'key' | 'state'>): Record<string, string> {
   const { handlerId, time, eventId } = readKey(key);
   const partition = crc32(eventId) % attentionPartitions;
+  const byHandler = (kind: AttentionKind) => ({
+    attention: `${kind}#${partition}`,
+    attentionKey: `${handlerId}#${time}#${eventId}`,
+  });
   switch (state.status) {
     case 'succeeded':
       return {};
     case 'failed':
     case 'held':
-      return {
-        attention: `${state.status}#${partition}`,
-        attentionKey: `${handlerId}#${time}#${eventId}`,
-      };
+      return byHandler(state.status);
     case 'waiting':
-      return { attention: `waiting#${partition}`, attentionKey: state.sweepAt };
+      return isParked(state)
+        ? byHandler('parked')
+        : { attention: `waiting#${partition}`, attentionKey: state.sweepAt };
     default:
       return state satisfies never;
   }

@@ -6,8 +6,8 @@ export type ExecutionStatus = z.output<typeof ExecutionStatus>;
 
 /**
  * Why an execution waits, is held, or failed without an attempt. Waiting for time: `retry` (a failed attempt), `busy` (there
- * was no room for the script), and later `rate-limit`, `circuit`. Waiting for a person: `disabled`, `halted`.
- * Failed: its handler was `archived` or `deleted` while it waited.
+ * was no room for the call), `rate-limit`, `circuit` (parked until the target answers again). Waiting for a person: `disabled`
+ * (its handler is), `halted` (a handler before it has not succeeded). Failed: its handler was `archived` or `deleted` while it waited.
  */
 export const StatusReason = z.enum([
   'retry',
@@ -26,17 +26,24 @@ export type ExecutionState =
   | { status: 'succeeded' }
   | { status: 'failed'; reason?: Extract<StatusReason, 'archived' | 'deleted'> }
   | Waiting
-  | { status: 'held'; reason: Extract<StatusReason, 'disabled'> };
+  | Parked
+  | { status: 'held'; reason: Extract<StatusReason, 'disabled' | 'halted'> };
 
 /** Waits for its next attempt. */
 export type Waiting = {
   status: 'waiting';
-  reason: Extract<StatusReason, 'retry' | 'busy'>;
+  reason: Extract<StatusReason, 'retry' | 'busy' | 'rate-limit'>;
   /** ISO 8601. */
   nextAttemptAt: string;
   /** When the sweeper must look whether a wake-up call is to be sent, ISO 8601. */
   sweepAt: string;
 };
+
+/** Waits until the circuit of its handler closes. Nobody knows when, so it has no due time, and nothing wakes it before that. */
+export type Parked = { status: 'waiting'; reason: Extract<StatusReason, 'circuit'> };
+
+export const isParked = (state: ExecutionState): state is Parked =>
+  state.status === 'waiting' && state.reason === 'circuit';
 
 // `none` is an execution that has no item yet.
 type From = ExecutionStatus | 'none';

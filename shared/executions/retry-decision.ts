@@ -33,6 +33,9 @@ const maxBusySeconds = maxDelaySeconds / 2;
 /** After so many times in a row, over three days, that there was no room counts as a failed attempt. */
 export const maxPutOffs = 400;
 
+/** The longest that a receiver is waited for at its own wish (`Retry-After`), seconds. */
+const maxRetryAfterSeconds = 24 * hour;
+
 /** A wake-up call that has not come this long after its time is lost: the sweeper sends another one. Seconds. */
 const lostAfterSeconds = 2 * minute;
 
@@ -55,12 +58,17 @@ export type DecisionInput = {
   random: number;
   /** Multiplies every wait; 1 but in tests. */
   scale: number;
+  /**
+   * The handler as it is after the call, which may have made it so: `disabled`; or `changed`, so that what its endpoint demands was
+   * said of another endpoint, maybe.
+   */
+  handlerIs: 'as-called' | 'changed' | 'disabled';
 };
 
 /** Where an execution stands after a call. */
 export function afterAttempt(
   outcome: Outcome,
-  { attempt, putOffs, waits, now, random, scale }: DecisionInput,
+  { attempt, putOffs, waits, now, random, scale, handlerIs }: DecisionInput,
 ): ExecutionState {
   switch (outcome.kind) {
     case 'succeeded':
@@ -73,13 +81,37 @@ export function afterAttempt(
       });
     case 'failed': {
       const wait = waits[attempt - 1];
-      if (!outcome.retryable || wait === undefined) return { status: 'failed' };
-      return waitFor(wait * (1 + jitterShare * random), { reason: 'retry', now, scale });
+      // Whoever enables the handler again finds among what is held also that which it was disabled for.
+      if (outcome.demand === 'disable' && handlerIs === 'disabled')
+        return { status: 'held', reason: 'disabled' };
+      const isGoneElsewhere = outcome.demand === 'disable' && handlerIs === 'changed';
+      const mayRetry = outcome.demand !== 'abort' && (outcome.retryable || isGoneElsewhere);
+      if (!mayRetry || wait === undefined) return { status: 'failed' };
+      const seconds = Math.max(wait, retryAfterSeconds(outcome.retryAfter, now));
+      return waitFor(seconds * (1 + jitterShare * random), { reason: 'retry', now, scale });
     }
     default:
       return outcome satisfies never;
   }
 }
+
+/**
+ * How long a receiver wants to be left alone, in seconds: `120`, or the time of an HTTP date (RFC 9110, 10.2.3). At most a day; 0 for
+ * what is neither.
+ */
+export function retryAfterSeconds(header: string | undefined, now: Date): number {
+  const text = header?.trim() ?? '';
+  const seconds = /^\d{1,15}$/u.test(text) ? Number(text) : (httpDate(text) - now.getTime()) / 1000;
+  return Number.isNaN(seconds) ? 0 : Math.min(maxRetryAfterSeconds, Math.max(0, seconds));
+}
+
+// Of the three forms of an HTTP date (RFC 9110, 5.6.7) the one that may be sent. Date.parse alone takes almost anything.
+const httpDate = (text: string): number =>
+  /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d{2}:\d{2}:\d{2} GMT$/u.test(
+    text,
+  )
+    ? Date.parse(text)
+    : Number.NaN;
 
 const waitFor = (
   seconds: number,

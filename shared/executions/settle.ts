@@ -58,7 +58,7 @@ export function settleAttempt(
     sent: SentRequest;
     startedAt: Date;
     endedAt: Date;
-  } & Pick<DecisionInput, 'waits' | 'random' | 'scale'>,
+  } & Pick<DecisionInput, 'waits' | 'random' | 'scale' | 'handlerIs'>,
 ): ExecutionRecord {
   const before =
     'attempts' in execution
@@ -101,8 +101,8 @@ const endPuttingOff = (outcome: Outcome): Outcome =>
       })
     : outcome;
 
-/** A waiting execution that no attempt will be made of any more, or not before a person asks for it. */
-export const endWaiting = (
+/** An execution that no attempt will be made of any more, or not before a person asks for it. */
+export const stopExecution = (
   record: ExecutionRecord,
   reason: 'disabled' | 'archived' | 'deleted',
 ): ExecutionRecord => ({

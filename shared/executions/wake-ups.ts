@@ -11,8 +11,8 @@ import { ridesInQueue } from './retry-decision.ts';
 export const WakeUp = z.strictObject({
   pk: z.string(),
   sk: z.string(),
-  /** A wake-up call for an earlier generation is stale. */
-  generation: z.int(),
+  /** A wake-up call for an earlier generation is stale. Null where it is not known: then it is for any. */
+  generation: z.int().nullable(),
 });
 export type WakeUp = z.output<typeof WakeUp>;
 
@@ -46,7 +46,7 @@ export function createWakeUps({ sqs, queueUrl, now }: { sqs: SQSClient; queueUrl
 
   /** Sends the wake-up call of an execution that was just written, where it waits and the queue can wait so long. */
   async function sendFor({ key, state, generation }: ExecutionRecord): Promise<void> {
-    if (state.status !== 'waiting') return;
+    if (!('nextAttemptAt' in state)) return;
     const due = new Date(state.nextAttemptAt);
     if (ridesInQueue(due, now())) await send({ ...key, generation }, due);
   }

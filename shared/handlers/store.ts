@@ -8,10 +8,31 @@ import {
   type DynamoDBDocumentClient,
 } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
-import type { Handler } from './handler.ts';
+import type { Handler, HandlerStatus } from './handler.ts';
 
-/** A handler and what only the stores see: its signing secrets, each sealed (`secret-envelope.ts`). */
-export type StoredHandler = { handler: Handler; sealedSecrets: readonly string[] };
+/** A handler and what only the stores see. */
+export type StoredHandler = {
+  handler: Handler;
+  /** Its signing secrets, each sealed (`secret-envelope.ts`). */
+  sealedSecrets: readonly string[];
+  /** Why Handoff itself has disabled it. */
+  disabledBecause?: DisabledBecause;
+};
+
+/** `gone`: its endpoint has asked for it. `failing`: nothing but failures for days. */
+export type DisabledBecause = 'gone' | 'failing';
+
+/**
+ * A handler that does not run any more, and whose waiting executions the sweeper has to see to. Every change that stops a handler marks
+ * it, in the same write.
+ */
+export type Settling = {
+  id: string;
+  version: number;
+  status: Exclude<HandlerStatus, 'enabled'> | 'deleted';
+  /** Or last changed since; ISO 8601. */
+  stoppedAt: string;
+};
 
 const handlersPartition = 'HANDLER';
 // In the handlers' own partition, so that one Query loads both, and before the ids (`h_`), so that it is read first.
@@ -23,18 +44,21 @@ export type HandlerStore = ReturnType<typeof createHandlerStore>;
 export function createHandlerStore({
   dynamo,
   tableName,
+  now,
 }: {
   dynamo: DynamoDBDocumentClient;
   tableName: string;
+  now: () => Date;
 }) {
   const keyOf = (id: string) => ({ pk: handlersPartition, sk: id });
 
   /**
-   * All handlers, in no particular order, and the revision as it was before the first of them was read.
-   * Strongly consistent.
+   * All handlers, in no particular order, and the revision as it was before the first of them was read. `settling` are those that
+   * have been stopped, also deleted ones. Strongly consistent.
    */
-  async function readAll(): Promise<{ revision: number; handlers: StoredHandler[] }> {
+  async function readAll(): Promise<{ revision: number; handlers: StoredHandler[]; settling: Settling[] }> {
     const handlers: StoredHandler[] = [];
+    const settling: Settling[] = [];
     let current = 0;
     const pages = paginateQuery(
       { client: dynamo },
@@ -47,11 +71,15 @@ export function createHandlerStore({
     );
     for await (const { Items = [] } of pages) {
       for (const item of Items) {
-        if (item['sk'] === revisionKey.sk) current = item['revision'] as number;
-        else handlers.push(fromItem(item));
+        if (item['sk'] === revisionKey.sk) {
+          current = item['revision'] as number;
+          continue;
+        }
+        if (item['settling'] === true) settling.push(settlingOf(item));
+        if (!isDeleted(item)) handlers.push(fromItem(item));
       }
     }
-    return { revision: current, handlers };
+    return { revision: current, handlers, settling };
   }
 
   /** One handler. Throws NotFoundError. */
@@ -61,7 +89,7 @@ export function createHandlerStore({
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: keyOf(id), ConsistentRead: true }),
     );
-    if (Item === undefined) throw new NotFoundError('handler', id);
+    if (Item === undefined || isDeleted(Item)) throw new NotFoundError('handler', id);
     return fromItem(Item);
   }
 
@@ -81,17 +109,79 @@ export function createHandlerStore({
       ),
     );
 
-  /** Removes a handler. Throws ConflictError (`version`) when the stored one is not at `version` any more. */
+  /**
+   * Removes a handler; what is left says that its waiting executions have to be ended. Throws ConflictError (`version`) when the stored
+   * one is not at `version` any more.
+   */
   const remove = (id: string, version: number): Promise<void> =>
     write(() =>
       dynamo.send(
-        new DeleteCommand({
+        new PutCommand({
           TableName: tableName,
-          Key: keyOf(id),
+          Item: { ...keyOf(id), version: version + 1, settling: true, deletedAt: now().toISOString() },
           ...atVersion(version),
         }),
       ),
     );
+
+  /**
+   * Disables a handler on behalf of its endpoint, or because nothing arrives there any more.
+   *
+   * @returns `changed` when it is not at its version any more: then what was found out about it may not hold any more
+   */
+  async function disable(
+    { id, version }: Pick<Handler, 'id' | 'version'>,
+    because: DisabledBecause,
+  ): Promise<'disabled' | 'changed'> {
+    try {
+      await write(() =>
+        dynamo.send(
+          new UpdateCommand({
+            TableName: tableName,
+            Key: keyOf(id),
+            UpdateExpression:
+              'SET #status = :disabled, #version = :next, updatedAt = :now, disabledBecause = :because, settling = :true',
+            ConditionExpression: '#version = :version AND #status = :enabled',
+            ExpressionAttributeNames: { '#version': 'version', '#status': 'status' },
+            ExpressionAttributeValues: {
+              ':version': version,
+              ':next': version + 1,
+              ':enabled': 'enabled',
+              ':disabled': 'disabled',
+              ':now': now().toISOString(),
+              ':because': because,
+              ':true': true,
+            },
+          }),
+        ),
+      );
+      return 'disabled';
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+    }
+    // Several calls at once may have had the same answer, and each of them wants what one of them has done.
+    const stored = await get(id).catch((error: unknown) => {
+      if (error instanceof NotFoundError) return null;
+      throw error;
+    });
+    const isDone = stored?.disabledBecause !== undefined && stored.handler.version === version + 1;
+    return isDone ? 'disabled' : 'changed';
+  }
+
+  /** Takes the mark off a handler whose waiting executions are seen to. It stays when the handler has changed meanwhile. */
+  async function settled({ id, version, status }: Settling): Promise<void> {
+    const which = { TableName: tableName, Key: keyOf(id), ...atVersion(version) };
+    try {
+      // Nobody's view of the handlers depends on it, so the revision stays.
+      await dynamo.send(
+        status === 'deleted'
+          ? new DeleteCommand(which)
+          : new UpdateCommand({ ...which, UpdateExpression: 'REMOVE settling' }),
+      );
+    } catch (error) {
+      if (!(error instanceof ConditionalCheckFailedException)) throw error;
+    }
+  }
 
   /** A number that is another one whenever a handler may have changed. */
   async function revision(): Promise<number> {
@@ -129,7 +219,7 @@ export function createHandlerStore({
       }),
     );
 
-  return { readAll, get, create, replace, remove, revision };
+  return { readAll, get, create, replace, remove, disable, settled, revision };
 }
 
 // Somebody else's edit in between makes the write fail instead of being lost.
@@ -139,12 +229,32 @@ const atVersion = (version: number) => ({
   ExpressionAttributeValues: { ':version': version },
 });
 
-const toItem = ({ handler, sealedSecrets }: StoredHandler) => {
+const toItem = ({ handler, sealedSecrets, disabledBecause }: StoredHandler) => {
   const { id, ...rest } = handler;
-  return { pk: handlersPartition, sk: id, ...rest, sealedSecrets };
+  return {
+    pk: handlersPartition,
+    sk: id,
+    ...rest,
+    sealedSecrets,
+    ...(disabledBecause !== undefined && { disabledBecause }),
+    ...(handler.status !== 'enabled' && { settling: true }),
+  };
 };
 
 function fromItem(item: Record<string, unknown>): StoredHandler {
-  const { pk: _pk, sk, sealedSecrets, ...rest } = item;
-  return { handler: { id: sk, ...rest } as Handler, sealedSecrets: sealedSecrets as string[] };
+  const { pk: _pk, sk, sealedSecrets, disabledBecause, settling: _settling, ...rest } = item;
+  return {
+    handler: { id: sk, ...rest } as Handler,
+    sealedSecrets: sealedSecrets as string[],
+    ...(disabledBecause !== undefined && { disabledBecause: disabledBecause as DisabledBecause }),
+  };
 }
+
+const isDeleted = (item: Record<string, unknown>): boolean => item['deletedAt'] !== undefined;
+
+const settlingOf = (item: Record<string, unknown>): Settling => ({
+  id: item['sk'] as string,
+  version: item['version'] as number,
+  status: isDeleted(item) ? 'deleted' : (item['status'] as Settling['status']),
+  stoppedAt: (item['deletedAt'] ?? item['updatedAt']) as string,
+});

@@ -96,7 +96,7 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
   'some sources on a bus of our own': ofSources('billing'),
   'other retention': {
     'StorageExecutions.PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled': true,
-    ...variable('RETENTION_DAYS', '400', [dispatcher, retrier, api]),
+    ...variable('RETENTION_DAYS', '400', [dispatcher, retrier, sweeper, api]),
     ...variable('HELD_RETENTION_DAYS', '800', [dispatcher, retrier, sweeper, api]),
     'DispatcherDispatchLogs.RetentionInDays': 365,
     'RetriesRetryLogs.RetentionInDays': 365,

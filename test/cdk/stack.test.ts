@@ -324,7 +324,7 @@ describe('permissions', () => {
   it('gives the dispatcher this and no more', () => {
     expect(permissionsOf(template, 'Dispatcher')).toEqual({
       DispatcherDispatchLogs: ownLog,
-      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query'],
+      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: [
         'dynamodb:BatchGetItem',
         'dynamodb:BatchWriteItem',
@@ -340,7 +340,7 @@ describe('permissions', () => {
   it('gives the retrier this and no more', () => {
     expect(permissionsOf(template, 'RetriesRetry')).toEqual({
       RetriesRetryLogs: ownLog,
-      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query'],
+      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
       StorageDataKey: ['kms:Decrypt'],
       RetriesQueue: ownQueue,
@@ -350,6 +350,7 @@ describe('permissions', () => {
   it('gives the sweeper this and no more', () => {
     expect(permissionsOf(template, 'RetriesSweep')).toEqual({
       RetriesSweepLogs: ownLog,
+      StorageHandlers: ['dynamodb:DeleteItem', 'dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
       'StorageExecutions/index/attention': ['dynamodb:Query'],
       RetriesQueue: ['sqs:SendMessage'],
@@ -362,13 +363,7 @@ describe('permissions', () => {
   it('gives the API this and no more', () => {
     expect(permissionsOf(template, 'Api')).toEqual({
       ApiManageLogs: ownLog,
-      StorageHandlers: [
-        'dynamodb:DeleteItem',
-        'dynamodb:GetItem',
-        'dynamodb:PutItem',
-        'dynamodb:Query',
-        'dynamodb:UpdateItem',
-      ],
+      StorageHandlers: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: [
         'dynamodb:BatchGetItem',
         'dynamodb:DeleteItem',

@@ -245,7 +245,6 @@ describe('dispatchBatch: what became of a call', () => {
 
   it.each([
     [404, 'http: status 404'],
-    [410, 'http: status 410'],
     [302, 'http: status 302, redirects are not followed'],
   ])('logs a %i as failed', async (status, error) => {
     await using elsewhere = await startReceiver();

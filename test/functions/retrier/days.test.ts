@@ -20,7 +20,7 @@ async function live(forMs: number, look: () => Promise<ExecutionRecord>): Promis
   const endsAt = lane.clock.now().getTime() + forMs;
   for (;;) {
     const record = await look();
-    if (record.state.status !== 'waiting' || lane.clock.now().getTime() >= endsAt) return record;
+    if (!('sweepAt' in record.state) || lane.clock.now().getTime() >= endsAt) return record;
     const { nextAttemptAt, sweepAt } = record.state;
     if (lane.queues.retries.counts().delayed === 0) {
       const sweepMinute = Math.ceil(Date.parse(sweepAt) / minuteMs) * minuteMs;

@@ -124,7 +124,6 @@ describe('deliverHttp', () => {
     [404, false],
     [408, true],
     [409, true],
-    [410, false],
     [425, true],
     [429, true],
     [500, true],
@@ -134,6 +133,35 @@ describe('deliverHttp', () => {
     expect(await outcomeOf((response) => void response.writeHead(status).end('no'))).toEqual(
       failed(retryable, status, `http: status ${status}`, 'no'),
     );
+  });
+
+  it.each([
+    ['410 Gone', 410, {}, 'disable'],
+    ['its header', 400, { 'webhook-delivery': 'disable' }, 'disable'],
+    ['its header, written otherwise', 503, { 'Webhook-Delivery': ' Disable ' }, 'disable'],
+    ['its header', 500, { 'webhook-delivery': 'abort-message' }, 'abort'],
+    ['nothing that is known', 500, { 'webhook-delivery': 'abort' }, undefined],
+    ['what cannot be one thing', 500, { 'webhook-delivery': ['disable', 'abort-message'] }, undefined],
+  ] as const)('hears what an endpoint demands by %s: %i %o', async (_, status, headers, demand) => {
+    const outcome = await outcomeOf(
+      (response) => void response.writeHead(status, { ...headers } as never).end(),
+    );
+    expect(outcome).toMatchObject({ kind: 'failed', statusCode: status });
+    expect('demand' in outcome ? outcome.demand : undefined).toBe(demand);
+  });
+
+  it('hears of a success that it shall be the last one, and not that it shall not be repeated', async () => {
+    const outcomeWith = (demand: string) =>
+      outcomeOf((response) => void response.writeHead(200, { 'webhook-delivery': demand }).end());
+    expect(await outcomeWith('disable')).toMatchObject({ kind: 'succeeded', demand: 'disable' });
+    expect(await outcomeWith('abort-message')).not.toHaveProperty('demand');
+  });
+
+  it('hands on when the endpoint wants to be asked again', async () => {
+    const outcome = await outcomeOf(
+      (response) => void response.writeHead(429, { 'retry-after': '120' }).end(),
+    );
+    expect(outcome).toMatchObject({ kind: 'failed', retryable: true, retryAfter: '120' });
   });
 
   it('waits for the answer behind a 103', async () => {

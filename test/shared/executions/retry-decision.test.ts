@@ -19,11 +19,12 @@ const decide = (outcome: Outcome, options: Partial<Parameters<typeof afterAttemp
     now,
     random: 0,
     scale: 1,
+    handlerIs: 'as-called',
     ...options,
   });
 
 const waitMsOf = (state: ReturnType<typeof decide>) =>
-  state.status === 'waiting' ? Date.parse(state.nextAttemptAt) - now.getTime() : Number.NaN;
+  'nextAttemptAt' in state ? Date.parse(state.nextAttemptAt) - now.getTime() : Number.NaN;
 
 describe('the default schedule', () => {
   it('makes 10 attempts over a little more than 3 days', () => {
@@ -124,5 +125,60 @@ describe('waitsOf', () => {
     expect(waitsOf('default')).toBe(defaultSchedule);
     expect(waitsOf('none')).toEqual([]);
     expect(waitsOf([1, 2])).toEqual([1, 2]);
+  });
+});
+
+describe('what an endpoint asks for', () => {
+  const gone: Outcome = { ...broken, retryable: false, statusCode: 410, demand: 'disable' };
+
+  it('is not called any more: what it has refused is held with the rest', () => {
+    expect(decide(gone, { handlerIs: 'disabled' })).toEqual({ status: 'held', reason: 'disabled' });
+  });
+
+  it('was said of the handler as it was before an edit: the one of now is tried, by the schedule', () => {
+    expect(decide(gone, { handlerIs: 'changed' })).toMatchObject({ status: 'waiting', reason: 'retry' });
+    expect(decide(gone, { handlerIs: 'changed', attempt: 10 })).toEqual({ status: 'failed' });
+  });
+
+  it('is not repeated, although it could be', () => {
+    expect(decide({ ...broken, demand: 'abort' })).toEqual({ status: 'failed' });
+  });
+});
+
+describe('Retry-After', () => {
+  const day = 86_400;
+  const waitAfter = (retryAfter: string, options?: Parameters<typeof decide>[1]) =>
+    waitMsOf(decide({ ...broken, retryAfter }, options)) / 1000;
+
+  it.each([
+    ['120', 120],
+    [' 120 ', 120],
+    ['86401', day],
+    ['999999999999999', day],
+    [new Date(now.getTime() + 60_000).toUTCString(), 60],
+    [new Date(now.getTime() + 2 * day * 1000).toUTCString(), day],
+  ])('of %j makes the wait that long, at most a day', (header, seconds) => {
+    expect(waitAfter(header)).toBe(seconds);
+  });
+
+  it.each(['0', '1', '-5', '1.5', '', 'soon', '2026-11-23T12:00:00Z', 'Mon, 23 Nov 2020 10:00:00 GMT'])(
+    'of %j leaves the wait of the schedule as it is',
+    (header) => {
+      expect(waitAfter(header)).toBe(5);
+    },
+  );
+
+  it('never shortens a wait, and gets its jitter like any other', () => {
+    expect(waitAfter('60', { attempt: 2 })).toBe(300);
+    expect(waitAfter('120', { random: 1 })).toBeCloseTo(132);
+  });
+
+  it('is no further attempt', () => {
+    expect(decide({ ...broken, retryAfter: '5' }, { attempt: 10 })).toEqual({ status: 'failed' });
+    expect(decide({ ...broken, retryable: false, retryAfter: '5' })).toEqual({ status: 'failed' });
+  });
+
+  it('is scaled like every wait', () => {
+    expect(waitAfter('120', { scale: 0.01 })).toBe(1.2);
   });
 });

@@ -15,6 +15,7 @@ const settle = (record: ReturnType<typeof anExecution>, outcome: Outcome, waits:
     waits,
     random: 0,
     scale: 1,
+    handlerIs: 'as-called',
   });
 
 describe('settleAttempt', () => {

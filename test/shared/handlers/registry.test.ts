@@ -14,7 +14,7 @@ const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());
 
 const key = randomBytes(32);
-const editor = createHandlerStore({ dynamo: db.dynamo, tableName: db.handlersTable });
+const editor = createHandlerStore({ dynamo: db.dynamo, tableName: db.handlersTable, now: () => new Date() });
 
 /** Stores a handler as the API does. Each test has an event type of its own. */
 async function save(handler: Handler, secrets = ['whsec_1']): Promise<Handler> {
@@ -30,7 +30,7 @@ const edit = (handler: Handler, changes: Partial<Handler>) =>
 function anEnvironment(answer?: Answer) {
   const clock = createClock('2026-11-23T10:00:00.000Z');
   const { dynamo, calls, names } = createRecordingDynamo(answer);
-  const store = createHandlerStore({ dynamo, tableName: db.handlersTable });
+  const store = createHandlerStore({ dynamo, tableName: db.handlersTable, now: clock.now });
   const currentRegistry = createRegistry({ store, dataKey: async () => key, now: clock.now });
   return {
     clock,
@@ -205,7 +205,8 @@ describe('the current registry', () => {
 
   it('needs no data key while there is no handler', async () => {
     await using empty = await startTestDynamo();
-    const store = createHandlerStore({ dynamo: empty.dynamo, tableName: empty.handlersTable });
+    const { dynamo, handlersTable: tableName } = empty;
+    const store = createHandlerStore({ dynamo, tableName, now: () => new Date() });
     const dataKey = () => Promise.reject(new Error('there is no key'));
     const currentRegistry = createRegistry({ store, dataKey, now: () => new Date() });
     expect((await currentRegistry()).matching({ type: 'client.create' })).toEqual([]);

@@ -8,7 +8,8 @@ import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
 const db = await startTestDynamo();
 afterAll(() => db[Symbol.asyncDispose]());
 
-const store = createHandlerStore({ dynamo: db.dynamo, tableName: db.handlersTable });
+const now = () => new Date();
+const store = createHandlerStore({ dynamo: db.dynamo, tableName: db.handlersTable, now });
 const stored = (...[handler]: Parameters<typeof aHandler>) => ({
   handler: aHandler(handler),
   sealedSecrets: ['v1.one', 'v1.two'],
@@ -25,7 +26,7 @@ function recordingStore(answer?: Answer) {
   const recording = createRecordingDynamo(answer);
   return {
     ...recording,
-    store: createHandlerStore({ dynamo: recording.dynamo, tableName: db.handlersTable }),
+    store: createHandlerStore({ dynamo: recording.dynamo, tableName: db.handlersTable, now }),
   };
 }
 
@@ -111,7 +112,7 @@ describe('the revision', () => {
     await recorded.replace({ ...made, handler: { ...made.handler, version: 2 } }, 1);
     await recorded.remove(made.handler.id, 2);
     expect(names().join(' ')).toBe(
-      'UpdateItem PutItem UpdateItem UpdateItem PutItem UpdateItem UpdateItem DeleteItem UpdateItem',
+      'UpdateItem PutItem UpdateItem UpdateItem PutItem UpdateItem UpdateItem PutItem UpdateItem',
     );
     expect(calls[0]?.input['Key']).toEqual({ pk: 'HANDLER', sk: '#REVISION' });
   });

@@ -326,7 +326,7 @@ describe('If-Match', () => {
 
   it.each([
     ['PATCH', 'PutItem', { priority: 5 }, 200],
-    ['DELETE', 'DeleteItem', undefined, 204],
+    ['DELETE', 'PutItem', undefined, 204],
   ] as const)(
     'goes on without it when another edit came between: %s',
     async (method, operation, body, status) => {
