@@ -42,7 +42,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   const keyFile = join(folder, 'data-key');
   await writeFile(keyFile, dataKey);
 
-  const store = createHandlerStore({ dynamo, tableName: handlersTable, now: () => new Date() });
+  const store = createHandlerStore({ dynamo, tableName: handlersTable, now });
   const executions = createExecutionSearch({
     dynamo,
     tableName: executionsTable,

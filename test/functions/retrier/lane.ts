@@ -31,7 +31,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     retriers.push(services);
     return services;
   }
-  const sweeper = buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
+  const coldSweeper = () => buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
+  let sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
@@ -92,6 +93,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     async clear() {
       await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));
       await environment.clear();
+      // It remembers the revision of tables that are empty now.
+      sweeper = coldSweeper();
       clock.set(start);
     },
     async [Symbol.asyncDispose]() {
