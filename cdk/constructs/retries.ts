@@ -44,7 +44,7 @@ export class Retries extends Construct {
     this.sweeper = this.createSweeper(props);
   }
 
-  private createRetrier({ config, storage, scripts }: RetriesProps): IFunction {
+  private createRetrier({ config, storage, intake, scripts }: RetriesProps): IFunction {
     const { lambda } = new HandoffFunction(this, 'Retry', {
       folder: 'retrier',
       description: 'Makes the later attempts of executions, each when its wake-up call comes',
@@ -58,6 +58,7 @@ export class Retries extends Construct {
         HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.resume,
         DATA_KEY: storage.dataKey.open,
+        EVENTS_QUEUE: intake.send,
         RETRIES_QUEUE: this.send,
         SCRIPTS: scripts.invoke,
         SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,

@@ -1,9 +1,9 @@
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { storageProblem } from '../../shared/executions/item.ts';
-import { executionKey, keyToString } from '../../shared/executions/key.ts';
+import { executionKey, keyToString, type ExecutionKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
-import { runEvent, type Call } from './run-event.ts';
+import { isHeldBack, runEvent, type Call } from './run-event.ts';
 import type { Services } from './services.ts';
 
 /** A queue message, as far as the dispatcher cares. */
@@ -138,31 +138,40 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
   if (arrivals.length === 0) return { written: [], repeated: 0, putOff: 0, failures: [] };
   try {
     const plans = await planCalls(services, arrivals);
+    const calls = plans.flatMap(({ groups }) => groups.flat());
     const arrivalOf = new Map(
-      plans.flatMap(({ arrival, keys }) => keys.map((key) => [key, arrival] as const)),
+      plans.flatMap(({ arrival, groups }) => groups.flat().map(({ key }) => [key, arrival] as const)),
     );
-    const recorded = await services.executionLog.findRecorded([...arrivalOf.keys()]);
     const batch = services.executionLog.openBatch();
-    const results = await Promise.all(
-      plans.map(async ({ arrival, groups }) => {
-        const missing = groups.map((group) => group.filter(({ key }) => !recorded.has(keyToString(key))));
-        return runEvent(services, { event: arrival.event, groups: missing, deadline }, (record) =>
-          batch.add(record, { redelivered: arrival.receives > 1 || arrival.sentAgain }),
-        );
-      }),
+    const ends = await Promise.all(
+      plans.map(({ arrival, groups }) =>
+        runEvent(services, { event: arrival.event, groups, deadline }, (record, call) =>
+          batch.add(record, {
+            redelivered: arrival.receives > 1 || arrival.sentAgain,
+            wasHalted: isHeldBack(call),
+          }),
+        ),
+      ),
     );
     const { written, unwritten, unwoken } = await batch.close();
     // After the log, or the next dispatcher would not find there what was done.
-    const putOff = arrivals.filter((_, index) => results[index] === 'put-off');
+    const putOff = arrivals.filter((_, index) => ends[index]?.result === 'put-off');
     return {
       written,
-      repeated: recorded.size,
+      repeated: calls.filter(({ recorded }) => recorded !== null).length,
       putOff: putOff.length,
       failures: [
-        ...results.flatMap((result, index) =>
+        ...ends.flatMap(({ result }, index) =>
           result instanceof Error ? [{ messageIds: arrivals[index]?.messageIds ?? [], error: result }] : [],
         ),
         ...(await sendAgain(services, putOff)),
+        ...(await goOnIfReleased(
+          services,
+          ends.flatMap(({ haltedBy }, index) => {
+            const arrival = arrivals[index];
+            return haltedBy.length > 0 && arrival !== undefined ? [{ arrival, haltedBy }] : [];
+          }),
+        )),
         ...unwoken.map((error) => ({ messageIds: [], error })),
         ...unwritten.map(({ record, error }) => ({
           messageIds: arrivalOf.get(record.key)?.messageIds ?? [],
@@ -190,18 +199,55 @@ async function sendAgain({ requeue }: Services, arrivals: readonly Arrival[]): P
   return unsent.map(({ index, error }) => ({ messageIds: arrivals[index]?.messageIds ?? [], error }));
 }
 
-/** The calls that each event asks for, by priority, and the keys of their executions. */
-async function planCalls({ currentRegistry, logShards }: Services, arrivals: readonly Arrival[]) {
+/**
+ * Sends events again whose halting execution has succeeded while the others were written down as held: whoever ended it may
+ * have sent the event before there was anything to go on with.
+ *
+ *   here    halted by A ......... writes B held, looks at A ... has succeeded: sends
+ *   retrier    calls A, writes success, sends ... dispatched: B is not there yet
+ */
+async function goOnIfReleased(
+  services: Services,
+  halted: readonly { arrival: Arrival; haltedBy: readonly ExecutionKey[] }[],
+): Promise<Failure[]> {
+  const { executionLog } = services;
+  const looks = await Promise.all(
+    halted.map(async ({ arrival, haltedBy }) => {
+      try {
+        const succeeded = await Promise.all(haltedBy.map(executionLog.hasSucceeded));
+        return { arrival, isReleased: succeeded.includes(true), failures: [] };
+      } catch (error) {
+        return { arrival, isReleased: false, failures: [{ messageIds: arrival.messageIds, error }] };
+      }
+    }),
+  );
+  const released = looks.filter(({ isReleased }) => isReleased).map(({ arrival }) => arrival);
+  return [...looks.flatMap(({ failures }) => failures), ...(await sendAgain(services, released))];
+}
+
+/** The calls that each event asks for, by priority, and where their executions stand. */
+async function planCalls(
+  { currentRegistry, executionLog, logShards }: Services,
+  arrivals: readonly Arrival[],
+) {
   const registry = await currentRegistry();
-  return arrivals.map((arrival) => {
+  const plans = arrivals.map((arrival) => {
     const groups = registry.matching(arrival.event).map((group) =>
-      group.map((registered): Call => ({
+      group.map((registered) => ({
         registered,
         key: executionKey(registered.handler.id, arrival.event, arrival.sentAt, logShards),
       })),
     );
-    return { arrival, groups, keys: groups.flat().map(({ key }) => key) };
+    return { arrival, groups };
   });
+  const keys = plans.flatMap(({ groups }) => groups.flat().map(({ key }) => key));
+  const recorded = await executionLog.findRecorded(keys);
+  return plans.map(({ arrival, groups }) => ({
+    arrival,
+    groups: groups.map((group) =>
+      group.map((call): Call => ({ ...call, recorded: recorded.get(keyToString(call.key)) ?? null })),
+    ),
+  }));
 }
 
 function countByStatus(records: readonly ExecutionRecord[]): Record<ExecutionStatus, number> {

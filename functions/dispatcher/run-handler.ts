@@ -7,18 +7,26 @@ import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import type { Services } from './services.ts';
 
 /**
- * Makes the first attempt of a handler, or holds the execution of a disabled one, and gives the record to log.
+ * Makes the first attempt of a handler, or holds the execution of a disabled or a halted one, and gives the record to log.
  * Null when the deadline is so near that the call could outlive it: then nothing was done.
+ *
+ * @param isHalted whether a halting handler before it has not succeeded with this event
  */
 export async function runHandler(
   services: Services,
   registered: RegisteredHandler,
-  { event, key, deadline }: { event: DomainEvent; key: ExecutionKey; deadline: Date },
+  {
+    event,
+    key,
+    deadline,
+    isHalted,
+  }: { event: DomainEvent; key: ExecutionKey; deadline: Date; isHalted: boolean },
 ): Promise<ExecutionRecord | null> {
   const { now, turns } = services;
   const { handler } = registered;
   const beginning = beginExecution(key, handler, event);
-  if (handler.status === 'disabled') return holdExecution(beginning, now());
+  if (handler.status === 'disabled') return holdExecution(beginning, 'disabled', now());
+  if (isHalted) return holdExecution(beginning, 'halted', now());
 
   const { type, timeoutMs } = handler.target;
   return turns[type](async () =>

@@ -1,11 +1,12 @@
 import { NotFoundError } from '../../shared/errors.ts';
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
-import { isClaimed, type WaitingExecution } from '../../shared/executions/claim.ts';
+import { isClaimed, isWaiting, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { stopExecution } from '../../shared/executions/settle.ts';
 import { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { goOn } from './go-on.ts';
 import { runAttempt, type AttemptResult } from './run-attempt.ts';
 import type { Services } from './services.ts';
 
@@ -109,13 +110,15 @@ function retryOne(services: Services, message: Message, deadline: Date): Promise
 
 async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Promise<Retried> {
   const { claims, wakeUps, now, delay } = services;
-  const execution = await claims.readWaiting(wakeUp);
-  if (
-    execution === null ||
-    (wakeUp.generation ?? execution.record.generation) !== execution.record.generation
-  ) {
+  const execution = await claims.read(wakeUp);
+  if (execution === null) return { kind: 'stale' };
+  if (!isWaiting(execution)) {
+    // The call may have come before, and who worked it off have died before sending the event on.
+    if (execution.record.state.status === 'succeeded') await goOn(services, execution.record);
     return { kind: 'stale' };
   }
+  const { generation } = execution.record;
+  if ((wakeUp.generation ?? generation) !== generation) return { kind: 'stale' };
   const sendAgain = async (due: Date): Promise<Retried> => {
     await wakeUps.send(wakeUp, due);
     return { kind: 'put-off' };

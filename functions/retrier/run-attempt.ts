@@ -4,6 +4,7 @@ import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts'
 import type { WaitingExecution } from '../../shared/executions/claim.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { goOn } from './go-on.ts';
 import type { Services } from './services.ts';
 
 /** What became of an attempt. `problems`: what went wrong beside it, and is mended by others. */
@@ -47,6 +48,7 @@ export async function runAttempt(
     ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
   );
   const { lost, problems } = await claims.settle(execution, settled, claim);
+  if (settled.state.status === 'succeeded') await goOn(services, settled);
   return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, problems };
 }
 

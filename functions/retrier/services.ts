@@ -3,6 +3,7 @@ import pLimit from 'p-limit';
 import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
@@ -35,7 +36,8 @@ export function buildServices(
   const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
-  const wakeUps = createWakeUps({ sqs: createSqs(), queueUrl: env.RETRIES_QUEUE, now });
+  const sqs = createSqs();
+  const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   return {
     now,
     random,
@@ -46,6 +48,7 @@ export function buildServices(
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
     wakeUps,
+    requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     hours,
     targets: openTargets(env, now),
     inTurn: pLimit(env.MAX_CONCURRENT_ATTEMPTS),

@@ -9,14 +9,20 @@ import type { ExecutionKey } from './key.ts';
 import { replaceableBy, type Waiting } from './life-cycle.ts';
 import type { WakeUps } from './wake-ups.ts';
 
-/** An execution that waits, as the retrier finds it. */
-export type WaitingExecution = {
-  record: ExecutionRecord & { state: Waiting };
+/** An execution, as the retrier finds it. */
+export type FoundExecution = {
+  record: ExecutionRecord;
   /** Until then somebody else is at it; ISO 8601. */
   claimedUntil: string | null;
   /** How often it was claimed since its last attempt ended, each time without a result. */
   lostClaims: number;
 };
+
+/** One that waits for its time. */
+export type WaitingExecution = FoundExecution & { record: { state: Waiting } };
+
+export const isWaiting = (found: FoundExecution): found is WaitingExecution =>
+  'nextAttemptAt' in found.record.state;
 
 /** Longer than any lease: what says it lasts beyond this was written by a clock that was wrong. */
 const maxLeaseMs = maxScriptTimeoutMs + 60_000;
@@ -53,14 +59,14 @@ export function createClaims({
   scale: number;
   now: () => Date;
 }) {
-  /** The execution as it is now, strongly consistent. Null when it does not wait for a time, or is gone. */
-  async function readWaiting({ pk, sk }: ExecutionKey): Promise<WaitingExecution | null> {
+  /** An execution as it is now, strongly consistent; null when it is gone. */
+  async function read({ pk, sk }: ExecutionKey): Promise<FoundExecution | null> {
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
     );
-    if (Item?.['status'] !== 'waiting' || Item['nextAttemptAt'] === undefined) return null;
+    if (Item?.['status'] === undefined) return null;
     return {
-      record: fromItem(Item) as WaitingExecution['record'],
+      record: fromItem(Item),
       claimedUntil: (Item['claimedUntil'] as string | undefined) ?? null,
       lostClaims: (Item['claims'] as number | undefined) ?? 0,
     };
@@ -174,5 +180,5 @@ export function createClaims({
     }
   }
 
-  return { readWaiting, claim, settle };
+  return { read, claim, settle };
 }

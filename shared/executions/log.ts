@@ -2,6 +2,7 @@ import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import {
   BatchGetCommand,
   BatchWriteCommand,
+  GetCommand,
   PutCommand,
   type DynamoDBDocumentClient,
 } from '@aws-sdk/lib-dynamodb';
@@ -10,7 +11,7 @@ import type { ExecutionRecord } from './execution.ts';
 import type { HourlyCounts } from './hours.ts';
 import { toItem, type Retention } from './item.ts';
 import { keyToString, type ExecutionKey } from './key.ts';
-import { replaceableBy } from './life-cycle.ts';
+import { replaceableBy, type ExecutionStatus, type StatusReason } from './life-cycle.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 // Limits of BatchGetItem and BatchWriteItem.
@@ -39,11 +40,11 @@ export function createExecutionLog({
   now: () => Date;
 }) {
   /**
-   * Which of these executions are in the log already, as strings of `keyToString`. A hint that saves calls, not a
-   * lock: eventually consistent, and a doubled call is allowed.
+   * Which of these executions are in the log already, by strings of `keyToString`, and where they stand. A hint that saves calls,
+   * not a lock: eventually consistent, and a doubled call is allowed.
    */
-  async function findRecorded(keys: readonly ExecutionKey[]): Promise<Set<string>> {
-    const recorded = new Set<string>();
+  async function findRecorded(keys: readonly ExecutionKey[]): Promise<Map<string, Recorded>> {
+    const recorded = new Map<string, Recorded>();
     await Promise.all(
       chunk(distinct(keys), maxBatchGet).map(async (chunkOfKeys) => {
         let missing: Record<string, unknown>[] = chunkOfKeys.map(({ pk, sk }) => ({ pk, sk }));
@@ -51,15 +52,38 @@ export function createExecutionLog({
           await backOff(tries, `BatchGetItem left ${missing.length} keys unprocessed`);
           const { Responses, UnprocessedKeys } = await dynamo.send(
             new BatchGetCommand({
-              RequestItems: { [tableName]: { Keys: missing, ProjectionExpression: 'pk, sk' } },
+              RequestItems: {
+                [tableName]: {
+                  Keys: missing,
+                  ProjectionExpression: 'pk, sk, #status, reason',
+                  ExpressionAttributeNames: { '#status': 'status' },
+                },
+              },
             }),
           );
-          for (const item of Responses?.[tableName] ?? []) recorded.add(keyToString(item as ExecutionKey));
+          for (const item of Responses?.[tableName] ?? []) {
+            const { status, reason = null } = item as Recorded;
+            recorded.set(keyToString(item as ExecutionKey), { status, reason });
+          }
           missing = UnprocessedKeys?.[tableName]?.Keys ?? [];
         }
       }),
     );
     return recorded;
+  }
+
+  /** Whether an execution has succeeded by now; strongly consistent. */
+  async function hasSucceeded({ pk, sk }: ExecutionKey): Promise<boolean> {
+    const { Item } = await dynamo.send(
+      new GetCommand({
+        TableName: tableName,
+        Key: { pk, sk },
+        ConsistentRead: true,
+        ProjectionExpression: '#status',
+        ExpressionAttributeNames: { '#status': 'status' },
+      }),
+    );
+    return Item?.['status'] === 'succeeded';
   }
 
   /**
@@ -79,12 +103,16 @@ export function createExecutionLog({
      *
      * @param redelivered whether its message was received before: then another dispatcher may have been here, and
      *   a success too is written under the condition
+     * @param wasHalted whether it is in the log as held behind a halting handler, which has succeeded now
      */
-    function add(record: ExecutionRecord, { redelivered }: { redelivered: boolean }): void {
-      if (record.state.status !== 'succeeded' || redelivered) {
+    function add(
+      record: ExecutionRecord,
+      { redelivered, wasHalted = false }: { redelivered: boolean; wasHalted?: boolean },
+    ): void {
+      if (record.state.status !== 'succeeded' || redelivered || wasHalted) {
         track([record], async () => {
           try {
-            return await putFirst(record);
+            return await putFirst(record, wasHalted);
           } finally {
             await wake(record);
           }
@@ -161,24 +189,14 @@ export function createExecutionLog({
   //   B        call ............ 200, writes `succeeded` | when the table of moves allows it, within the generation
   //
   // Losing against what is there is no error: the other one's outcome is in the log, and that is enough.
-  async function putFirst(record: ExecutionRecord): Promise<{ lost: boolean }> {
-    await hours.count([record]);
-    const replaceable = record.state.status === 'succeeded' ? replaceableBy('succeeded') : [];
+  async function putFirst(record: ExecutionRecord, wasHalted: boolean): Promise<{ lost: boolean }> {
+    await (wasHalted ? hours.countMove(record, 'held') : hours.count([record]));
     try {
       await dynamo.send(
         new PutCommand({
           TableName: tableName,
           Item: toItem(record, retention, now()),
-          ...(replaceable.length > 0
-            ? {
-                ConditionExpression: `attribute_not_exists(pk) OR (#generation = :generation AND #status IN (${replaceable.map((_, index) => `:status${index}`).join(', ')}))`,
-                ExpressionAttributeNames: { '#generation': 'generation', '#status': 'status' },
-                ExpressionAttributeValues: {
-                  ':generation': record.generation,
-                  ...Object.fromEntries(replaceable.map((status, index) => [`:status${index}`, status])),
-                },
-              }
-            : { ConditionExpression: 'attribute_not_exists(pk)' }),
+          ...conditionFor(record, wasHalted),
         }),
       );
       return { lost: false };
@@ -188,7 +206,31 @@ export function createExecutionLog({
     }
   }
 
-  return { findRecorded, openBatch };
+  return { findRecorded, hasSucceeded, openBatch };
+}
+
+/** Where an execution stands that is in the log. */
+export type Recorded = { status: ExecutionStatus; reason: StatusReason | null };
+
+/** What may be there already when a first attempt is written: nothing, or what its outcome may replace. */
+function conditionFor({ state, generation }: ExecutionRecord, wasHalted: boolean) {
+  if (state.status === 'succeeded') {
+    const replaceable = replaceableBy('succeeded');
+    return {
+      ConditionExpression: `attribute_not_exists(pk) OR (#generation = :generation AND #status IN (${replaceable.map((_, index) => `:status${index}`).join(', ')}))`,
+      ExpressionAttributeNames: { '#generation': 'generation', '#status': 'status' },
+      ExpressionAttributeValues: {
+        ':generation': generation,
+        ...Object.fromEntries(replaceable.map((status, index) => [`:status${index}`, status])),
+      },
+    };
+  }
+  if (!wasHalted) return { ConditionExpression: 'attribute_not_exists(pk)' };
+  return {
+    ConditionExpression: '#generation = :generation AND #status = :held AND reason = :halted',
+    ExpressionAttributeNames: { '#generation': 'generation', '#status': 'status' },
+    ExpressionAttributeValues: { ':generation': generation, ':held': 'held', ':halted': 'halted' },
+  };
 }
 
 /** An execution that could not be written to the log, and why. */

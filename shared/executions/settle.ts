@@ -29,10 +29,14 @@ export const beginExecution = (
   putOffs: 0,
 });
 
-/** An execution that waits for a person: its handler is disabled. */
-export const holdExecution = (beginning: Beginning, now: Date): ExecutionRecord => ({
+/** An execution that waits for a person, or for a handler before it. */
+export const holdExecution = (
+  beginning: Beginning,
+  reason: 'disabled' | 'halted',
+  now: Date,
+): ExecutionRecord => ({
   ...beginning,
-  state: { status: 'held', reason: 'disabled' },
+  state: { status: 'held', reason },
   startedAt: now.toISOString(),
   attemptCount: 0,
   attempts: [],

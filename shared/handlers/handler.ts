@@ -214,7 +214,12 @@ export const HandlerInput = z.strictObject({
   target: Target,
   status: HandlerStatus.default('enabled'),
   priority: z.int().min(1).max(1000).default(100).describe('1 runs first'),
-  onFailure: z.literal('continue', notYet).default('continue'),
+  onFailure: z
+    .enum(['continue', 'halt'])
+    .default('continue')
+    .describe(
+      'halt: handlers of a later priority wait, for each event, until this one has succeeded with it',
+    ),
   retry: z.strictObject({ schedule: RetrySchedule.default('default') }).default({ schedule: 'default' }),
   rateLimit: z.null(notYet).default(null),
 });

@@ -343,6 +343,7 @@ describe('permissions', () => {
       StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
       StorageDataKey: ['kms:Decrypt'],
+      IntakeEventsQueue: ['sqs:SendMessage'],
       RetriesQueue: ownQueue,
     });
   });

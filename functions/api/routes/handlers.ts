@@ -12,6 +12,12 @@ const HandlerHealth = z.object({
   circuit: z.enum(['closed', 'open', 'probing']),
   since: z.iso.datetime().nullable(),
   lastExecutionAt: z.iso.datetime().nullable(),
+  disabledBecause: z
+    .enum(['gone', 'failing'])
+    .nullable()
+    .describe(
+      'Why Handoff has disabled it: its endpoint asked for it, or nothing else than failures for days',
+    ),
 });
 
 // What was read can be sent back whole: the fields that only Handoff sets are accepted and have no effect.
@@ -129,13 +135,14 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(read, async (context) => {
-    const { handler } = await handlers.get(context.req.valid('param').id);
+    const { handler, disabledBecause = null } = await handlers.get(context.req.valid('param').id);
     const latest = await executions.list({ handlerId: handler.id }, 1);
     // No circuit can open yet, so every one is closed.
     const health = {
       circuit: 'closed' as const,
       since: null,
       lastExecutionAt: latest.records[0]?.startedAt ?? null,
+      disabledBecause,
     };
     return context.json({ ...handler, health }, 200, { etag: etagOf(handler) });
   });

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { DispatcherEnv } from '../../../functions/dispatcher/env.ts';
 import { dispatchBatch, type BatchReport } from '../../../functions/dispatcher/dispatch.ts';
-import { buildServices as buildDispatcher } from '../../../functions/dispatcher/services.ts';
+import {
+  buildServices as buildDispatcher,
+  type Services as Dispatcher,
+} from '../../../functions/dispatcher/services.ts';
 import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
 import { buildServices as buildRetrier, type Services } from '../../../functions/retrier/services.ts';
@@ -9,6 +12,7 @@ import { SweeperEnv } from '../../../functions/sweeper/env.ts';
 import { buildServices as buildSweeper } from '../../../functions/sweeper/services.ts';
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
 import { parseEnv } from '../../../shared/env.ts';
+import { sentAtAttribute } from '../../../shared/events/requeue.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
@@ -61,6 +65,36 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     return report;
   }
 
+  /**
+   * Dispatches what was sent to the events queue again, in a fresh environment.
+   *
+   * @param change what is to be otherwise in it
+   */
+  async function dispatchSentAgain(
+    change: (services: Dispatcher) => Partial<Dispatcher> = () => ({}),
+  ): Promise<BatchReport> {
+    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, environment.variables), {
+      now,
+      random: () => 0.5,
+    });
+    const received = environment.queues.events.receive(50);
+    const report = await dispatchBatch(
+      { ...dispatcher, ...change(dispatcher) },
+      received.map(({ messageId, body, attributes }) => ({
+        id: messageId,
+        body,
+        sentAt: new Date(attributes[sentAtAttribute] ?? Number.NaN),
+        receives: 1,
+        sentAgain: true,
+      })),
+      inMs(180_000),
+    );
+    const done = received.filter(({ messageId }) => !report.failedMessageIds.includes(messageId));
+    environment.queues.events.delete(done.map(({ receiptHandle }) => receiptHandle));
+    await dispatcher.targets.agent.close();
+    return report;
+  }
+
   /** Hands the retrier what the queue has for it now; what it has worked off is gone from there. */
   async function retryDue(
     services: Services = coldRetrier(),
@@ -86,6 +120,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     clock,
     coldRetrier,
     dispatch,
+    dispatchSentAgain,
     retryDue,
     wake,
     sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),

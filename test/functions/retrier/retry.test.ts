@@ -1,5 +1,8 @@
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
+import type { Services } from '../../../functions/retrier/services.ts';
+import { isWaiting, type WaitingExecution } from '../../../shared/executions/claim.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
+import type { ExecutionKey } from '../../../shared/executions/key.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { aScriptHandler } from '../../support/builders.ts';
 import { startReceiver, type Respond } from '../../support/http-server.ts';
@@ -43,6 +46,11 @@ async function edit(handler: Handler, change: Partial<Handler>): Promise<void> {
     { handler: { ...handler, ...change, id, version: version + 1 }, sealedSecrets },
     version,
   );
+}
+
+async function readWaiting(claims: Services['claims'], key: ExecutionKey): Promise<WaitingExecution | null> {
+  const found = await claims.read(key);
+  return found !== null && isWaiting(found) ? found : null;
 }
 
 describe('a later attempt', () => {
@@ -198,7 +206,7 @@ describe('clocks that differ', () => {
     await using receiver = await startSickReceiver();
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
     const { claims } = lane.coldRetrier();
-    const waiting = await claims.readWaiting((await only(handler)).key);
+    const waiting = await readWaiting(claims, (await only(handler)).key);
     if (waiting === null) throw new Error('It does not wait.');
     await claims.claim(waiting, 86_400_000);
     lane.clock.advance(11_000);
@@ -238,7 +246,7 @@ describe('a claim', () => {
     loseCalls();
     const { claims } = lane.coldRetrier();
     for (const { key } of await lane.logOf(handler)) {
-      const waiting = await claims.readWaiting(key);
+      const waiting = await readWaiting(claims, key);
       if (waiting === null) throw new Error('It does not wait.');
       await claims.claim(waiting, 1000);
     }
@@ -307,7 +315,7 @@ describe('a claim', () => {
   /** Leaves a claim behind, as a retrier does that dies during its call. */
   async function loseClaim(handler: Handler): Promise<void> {
     const { claims } = lane.coldRetrier();
-    const waiting = await claims.readWaiting((await only(handler)).key);
+    const waiting = await readWaiting(claims, (await only(handler)).key);
     if (waiting === null) throw new Error('It does not wait.');
     expect(await claims.claim(waiting, 25_000)).not.toBeNull();
   }
@@ -317,11 +325,11 @@ describe('a claim', () => {
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
     const { claims } = lane.coldRetrier();
     const { key } = await only(handler);
-    const waiting = await claims.readWaiting(key);
+    const waiting = await readWaiting(claims, key);
     if (waiting === null) throw new Error('It does not wait.');
     const first = await claims.claim(waiting, 1000);
     lane.clock.advance(2000);
-    const second = await claims.claim((await claims.readWaiting(key)) ?? waiting, 1000);
+    const second = await claims.claim((await readWaiting(claims, key)) ?? waiting, 1000);
     if (first === null || second === null) throw new Error('Both were to be taken.');
 
     const success = { ...waiting.record, state: { status: 'succeeded' } as const };
@@ -454,7 +462,7 @@ describe('the sweeper', () => {
     });
     lane.clock.advance(11_000);
     const { claims } = lane.coldRetrier();
-    const waiting = await claims.readWaiting((await only(handler)).key);
+    const waiting = await readWaiting(claims, (await only(handler)).key);
     if (waiting === null) throw new Error('It does not wait.');
     await claims.claim(waiting, 16_000);
     expect(await lane.retryDue()).toMatchObject({ stale: 1 });

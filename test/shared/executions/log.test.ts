@@ -364,13 +364,13 @@ describe('findRecorded', () => {
     const [recorded, absent] = [anExecution(), anExecution()];
     await write(log, [recorded]);
     expect(await log.log.findRecorded([recorded.key, absent.key])).toEqual(
-      new Set([keyToString(recorded.key)]),
+      new Map([[keyToString(recorded.key), { status: 'succeeded', reason: null }]]),
     );
   });
 
   it('makes no call when there is nothing to find', async () => {
     const log = openLog();
-    expect(await log.log.findRecorded([])).toEqual(new Set());
+    expect(await log.log.findRecorded([])).toEqual(new Map());
     expect(log.calls).toEqual([]);
   });
 

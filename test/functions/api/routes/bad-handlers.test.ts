@@ -118,6 +118,7 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['waits of 35 days', { retry: { schedule: Array.from({ length: 5 }, () => 604_800) } }, ['retry.schedule']],
   ['an unknown field of retry', { retry: { schedule: 'default', max: 3 } }, ['retry.max']],
   ['an id of its own', { id: 'h_mine' }, ['id']],
+  ['onFailure that is nothing', { onFailure: 'stop' }, ['onFailure']],
   ['several faults at once', { name: '', priority: 0, extra: 1 }, ['extra', 'name', 'priority']],
 ];
 
@@ -126,7 +127,6 @@ const notYet: [name: string, change: object, field: string][] = [
   ['a transform', { transform: 'detail.data' }, 'transform'],
   ['auth', withTarget({ auth: { type: 'bearer', token: 't' } }), 'target.auth'],
   ['another format', withTarget({ format: 'cloudevents' }), 'target.format'],
-  ['onFailure halt', { onFailure: 'halt' }, 'onFailure'],
   ['a rate limit', { rateLimit: { perSecond: 5 } }, 'rateLimit'],
 ];
 

@@ -67,7 +67,10 @@ describe('GET /v1/handlers/{id}', () => {
     const { status, headers, body } = await api.request('GET', `/v1/handlers/${handler.id}`);
     expect(status).toBe(200);
     expect(headers.get('etag')).toBe('"1"');
-    expect(body).toEqual({ ...handler, health: { circuit: 'closed', since: null, lastExecutionAt: null } });
+    expect(body).toEqual({
+      ...handler,
+      health: { circuit: 'closed', since: null, lastExecutionAt: null, disabledBecause: null },
+    });
   });
 
   it('200: says when it ran last', async () => {

@@ -1,0 +1,19 @@
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { readKey } from '../../shared/executions/key.ts';
+import type { Services } from './services.ts';
+
+/**
+ * Sends the event of an execution that has succeeded to the dispatcher again, if its handler halts those behind it: they run now.
+ * To be done before the wake-up call is acknowledged. Throws when the queue does not take it; the call comes again then.
+ */
+export async function goOn(
+  { currentRegistry, requeue }: Services,
+  { key, event }: ExecutionRecord,
+): Promise<void> {
+  const { handlerId, time } = readKey(key);
+  const found = (await currentRegistry()).find(handlerId);
+  if (found === null || found === 'archived' || found.handler.onFailure !== 'halt') return;
+  // The key has the event's own time, or the hour in which the queue first took it; both lead to the same keys again.
+  const { unsent } = await requeue([{ body: event.raw, sentAt: new Date(time) }]);
+  for (const { error } of unsent) throw error;
+}
