@@ -41,6 +41,7 @@ export const sharedEnv = {
       }
     })
     .describe('Comma-separated address ranges that targets may be in although they are private'),
+  EVENT_BUS: z.string().min(1).describe('Name of the EventBridge bus that Handoff publishes on'),
   EVENTS_QUEUE: z.url().describe('URL of the queue that the dispatcher reads'),
   RETRIES_QUEUE: z.url().describe('URL of the queue that the retrier reads'),
   SCRIPTS: z

@@ -58,6 +58,7 @@ export class Retries extends Construct {
         HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.resume,
         DATA_KEY: storage.dataKey.open,
+        EVENT_BUS: intake.publish,
         EVENTS_QUEUE: intake.send,
         RETRIES_QUEUE: this.send,
         SCRIPTS: scripts.invoke,

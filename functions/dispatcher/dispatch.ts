@@ -1,5 +1,7 @@
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import { isOwnEvent } from '../../shared/events/own-events.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { failureOf } from '../../shared/executions/failure-event.ts';
 import { storageProblem } from '../../shared/executions/item.ts';
 import { executionKey, keyToString, type ExecutionKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
@@ -172,6 +174,7 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
             return haltedBy.length > 0 && arrival !== undefined ? [{ arrival, haltedBy }] : [];
           }),
         )),
+        ...(await tellFailures(services, written, arrivalOf)),
         ...unwoken.map((error) => ({ messageIds: [], error })),
         ...unwritten.map(({ record, error }) => ({
           messageIds: arrivalOf.get(record.key)?.messageIds ?? [],
@@ -223,6 +226,20 @@ async function goOnIfReleased(
   );
   const released = looks.filter(({ isReleased }) => isReleased).map(({ arrival }) => arrival);
   return [...looks.flatMap(({ failures }) => failures), ...(await sendAgain(services, released))];
+}
+
+/** Tells on the bus what has failed for good, unless it was done for an event that tells such a thing. */
+async function tellFailures(
+  { announce }: Services,
+  written: readonly ExecutionRecord[],
+  arrivalOf: ReadonlyMap<ExecutionKey, Arrival>,
+): Promise<Failure[]> {
+  const failures = written.flatMap((record) => {
+    const arrival = arrivalOf.get(record.key);
+    const failure = failureOf(record);
+    return failure === null || arrival === undefined || isOwnEvent(arrival.event) ? [] : [failure];
+  });
+  return (await announce(failures)).map((error) => ({ messageIds: [], error }));
 }
 
 /** The calls that each event asks for, by priority, and where their executions stand. */

@@ -1,13 +1,14 @@
 import pLimit from 'p-limit';
-import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createAnnouncer } from '../../shared/events/own-events.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
-import type { Handler } from '../../shared/handlers/handler.ts';
+import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { DispatcherEnv } from './env.ts';
@@ -33,10 +34,12 @@ export function buildServices(
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
   return {
     now,
     random,
-    disableOnDemand: (handler: Handler) => store.disable(handler, 'gone'),
+    announce,
+    disableOnDemand: createDisabler({ store: store, announce }),
     currentRegistry: createRegistry({ store, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),

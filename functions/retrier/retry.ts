@@ -70,8 +70,11 @@ export async function retryBatch(
     (error: unknown) => [error],
   );
 
+  const toTell = results.flatMap((result) => (result.kind === 'settled' ? (result.toTell ?? []) : []));
+  const untold = await services.announce(toTell);
+
   const executions = { succeeded: 0, failed: 0, waiting: 0, held: 0 };
-  const problems = uncounted;
+  const problems = [...uncounted, ...untold];
   const failedMessageIds: string[] = [];
   for (const result of results) {
     if (result.kind === 'settled') {
@@ -187,5 +190,5 @@ async function endExecution(
   if (claim === null) return { kind: 'stale' };
   const record = stopExecution(execution.record, reason);
   const { lost, problems } = await claims.settle(execution, record, claim);
-  return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, problems };
+  return lost ? { kind: 'stale' } : { kind: 'settled', status: record.state.status, problems, toTell: null };
 }

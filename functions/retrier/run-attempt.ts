@@ -1,15 +1,19 @@
 import { unanswered } from '../../shared/delivery/outcome.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
+import { isOwnEvent, type OwnEvent } from '../../shared/events/own-events.ts';
 import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
 import type { WaitingExecution } from '../../shared/executions/claim.ts';
+import { failureOf } from '../../shared/executions/failure-event.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { goOn } from './go-on.ts';
 import type { Services } from './services.ts';
 
-/** What became of an attempt. `problems`: what went wrong beside it, and is mended by others. */
+/**
+ * What became of an attempt. `problems`: what went wrong beside it, and is mended by others. `toTell`: what is to be told on the bus.
+ */
 export type AttemptResult =
-  | { kind: 'settled'; status: ExecutionStatus; problems: unknown[] }
+  | { kind: 'settled'; status: ExecutionStatus; problems: unknown[]; toTell: OwnEvent | null }
   | { kind: 'stale' }
   | { kind: 'put-off' };
 
@@ -49,7 +53,9 @@ export async function runAttempt(
   );
   const { lost, problems } = await claims.settle(execution, settled, claim);
   if (settled.state.status === 'succeeded') await goOn(services, settled);
-  return lost ? { kind: 'stale' } : { kind: 'settled', status: settled.state.status, problems };
+  if (lost) return { kind: 'stale' };
+  const toTell = isOwnEvent(parsed.event) ? null : failureOf(settled);
+  return { kind: 'settled', status: settled.state.status, problems, toTell };
 }
 
 const lostCall = () =>

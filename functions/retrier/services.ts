@@ -1,14 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createAnnouncer } from '../../shared/events/own-events.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
-import type { Handler } from '../../shared/handlers/handler.ts';
+import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
@@ -38,12 +39,14 @@ export function buildServices(
   const hours = createHourlyCounts({ ...executions, retention });
   const sqs = createSqs();
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
   return {
     now,
     random,
+    announce,
     delay,
     handlers,
-    disableOnDemand: (handler: Handler) => handlers.disable(handler, 'gone'),
+    disableOnDemand: createDisabler({ store: handlers, announce }),
     currentRegistry: createRegistry({ store: handlers, dataKey, now }),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),

@@ -1,7 +1,7 @@
 import { invokeTarget, type InvokeServices } from '../delivery/invoke.ts';
 import { sentRequestOf } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
-import type { Handler } from '../handlers/handler.ts';
+import type { DisableOnDemand } from '../handlers/disable-on-demand.ts';
 import type { RegisteredHandler } from '../handlers/registry.ts';
 import type { Outcome } from '../delivery/outcome.ts';
 import type { ExecutionRecord } from './execution.ts';
@@ -16,8 +16,7 @@ export type AttemptServices = {
   /** From 0 up to 1, for the jitter. */
   random: () => number;
   retryScale: number;
-  /** Disables a handler whose endpoint has asked for it, unless it has been changed since it was read. */
-  disableOnDemand: (handler: Handler) => Promise<'changed' | 'disabled'>;
+  disableOnDemand: DisableOnDemand;
 };
 
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
@@ -48,7 +47,7 @@ export async function makeAttempt(
   const outcome = await call();
   const endedAt = now();
   const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
-  const handlerIs = isUnwanted ? await disableOnDemand(handler) : 'as-called';
+  const handlerIs = isUnwanted ? await disableOnDemand(handler, event) : 'as-called';
   return settleAttempt(
     { ...execution, handlerName: handler.name },
     {

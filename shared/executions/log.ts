@@ -62,8 +62,8 @@ export function createExecutionLog({
             }),
           );
           for (const item of Responses?.[tableName] ?? []) {
-            const { status, reason = null } = item as Recorded;
-            recorded.set(keyToString(item as ExecutionKey), { status, reason });
+            const { status, reason } = item as { status: ExecutionStatus; reason?: StatusReason };
+            recorded.set(keyToString(item as ExecutionKey), { status, reason: reason ?? null });
           }
           missing = UnprocessedKeys?.[tableName]?.Keys ?? [];
         }

@@ -127,12 +127,13 @@ export function createHandlerStore({
   /**
    * Disables a handler on behalf of its endpoint, or because nothing arrives there any more.
    *
-   * @returns `changed` when it is not at its version any more: then what was found out about it may not hold any more
+   * @returns `already` when another call has had the same reason; `changed` when it is not at its version any more: then what was
+   *   found out about it may not hold any more
    */
   async function disable(
     { id, version }: Pick<Handler, 'id' | 'version'>,
     because: DisabledBecause,
-  ): Promise<'disabled' | 'changed'> {
+  ): Promise<'disabled' | 'already' | 'changed'> {
     try {
       await write(() =>
         dynamo.send(
@@ -165,7 +166,7 @@ export function createHandlerStore({
       throw error;
     });
     const isDone = stored?.disabledBecause !== undefined && stored.handler.version === version + 1;
-    return isDone ? 'disabled' : 'changed';
+    return isDone ? 'already' : 'changed';
   }
 
   /** Takes the mark off a handler whose waiting executions are seen to. It stays when the handler has changed meanwhile. */

@@ -32,19 +32,27 @@ export const environments: Record<
 > = {
   complete: { ...required, EVENT_BUS: bus } satisfies EnvironmentOf<typeof ApiEnv>,
   // Whatever has a default may stay away.
-  withoutDefaults: required satisfies EnvironmentOf<typeof DispatcherEnv>,
+  withoutDefaults: { ...required, EVENT_BUS: bus } satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error a variable is missing
   missing: required satisfies EnvironmentOf<typeof ApiEnv>,
   // @ts-expect-error a variable is unknown
-  unknown: { ...required, LOG_SHARD: 2 } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  unknown: { ...required, EVENT_BUS: bus, LOG_SHARD: 2 } satisfies EnvironmentOf<typeof DispatcherEnv>,
   // @ts-expect-error a table without the right to use it
-  bare: { ...required, HANDLERS_TABLE: 'handlers' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  bare: { ...required, EVENT_BUS: bus, HANDLERS_TABLE: 'handlers' } satisfies EnvironmentOf<
+    typeof DispatcherEnv
+  >,
   // @ts-expect-error the names of scripts without the right to run them
-  unusable: { ...required, SCRIPTS: 'crm-sync' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  unusable: { ...required, EVENT_BUS: bus, SCRIPTS: 'crm-sync' } satisfies EnvironmentOf<
+    typeof DispatcherEnv
+  >,
   // @ts-expect-error one table in the place of the other
-  swapped: { ...required, HANDLERS_TABLE: executions } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  swapped: { ...required, EVENT_BUS: bus, HANDLERS_TABLE: executions } satisfies EnvironmentOf<
+    typeof DispatcherEnv
+  >,
   // @ts-expect-error a variable that Lambda sets
-  reserved: { ...required, AWS_LAMBDA_RUNTIME_API: 'x' } satisfies EnvironmentOf<typeof DispatcherEnv>,
+  reserved: { ...required, EVENT_BUS: bus, AWS_LAMBDA_RUNTIME_API: 'x' } satisfies EnvironmentOf<
+    typeof DispatcherEnv
+  >,
 };
 
 describe('HandoffFunction', () => {
@@ -58,7 +66,7 @@ describe('HandoffFunction', () => {
       timeout: Duration.seconds(3),
       logRetentionDays: RetentionDays.ONE_DAY,
       env: DispatcherEnv,
-      environment: { ...required, LOG_SHARDS: 2, ALLOW_HTTP: true },
+      environment: { ...required, EVENT_BUS: bus, LOG_SHARDS: 2, ALLOW_HTTP: true },
     });
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::Lambda::Function', {

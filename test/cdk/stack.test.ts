@@ -333,6 +333,7 @@ describe('permissions', () => {
       ],
       StorageDataKey: ['kms:Decrypt'],
       IntakeEventsQueue: ownQueue,
+      IntakeBus: ['events:PutEvents'],
       RetriesQueue: ['sqs:SendMessage'],
     });
   });
@@ -343,6 +344,7 @@ describe('permissions', () => {
       StorageHandlers: ['dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
       StorageDataKey: ['kms:Decrypt'],
+      IntakeBus: ['events:PutEvents'],
       IntakeEventsQueue: ['sqs:SendMessage'],
       RetriesQueue: ownQueue,
     });

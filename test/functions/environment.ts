@@ -12,6 +12,7 @@ import { encodeExecutionId } from '../../shared/executions/key.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
+import { startBus } from './bus.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';
 import { startTestDynamo } from '../support/dynamo.ts';
@@ -37,6 +38,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   const sqsServer = await listen('127.0.0.1', 0, createSqsEndpoint({ queues: queuesByName, accessKeyId }));
   process.env['AWS_ENDPOINT_URL_SQS'] = `http://127.0.0.1:${sqsServer.port}`;
 
+  const bus = await startBus();
   const folder = await mkdtemp(join(tmpdir(), 'handoff-'));
   const dataKey = randomBytes(32);
   const keyFile = join(folder, 'data-key');
@@ -67,6 +69,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   /** Empties both tables and all queues. */
   async function clear(): Promise<void> {
     wire.reset();
+    bus.clear();
     queuesFile.close();
     queuesFile = openAllQueues(queuesByName, now);
     for (const TableName of [handlersTable, executionsTable]) {
@@ -96,6 +99,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   return {
     ...tables,
     wire,
+    bus,
     dataKey,
     store,
     /** The same queues past SQS's protocol. */
@@ -117,6 +121,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
       HANDLERS_TABLE: handlersTable,
       EXECUTIONS_TABLE: executionsTable,
       DATA_KEY: `file:${keyFile}`,
+      EVENT_BUS: 'handoff',
       EVENTS_QUEUE: urlOf(queueNames.events),
       RETRIES_QUEUE: urlOf(queueNames.retries),
       EVENTS_DEAD_LETTERS_QUEUE: urlOf(queueNames.eventsDeadLetters),
@@ -132,6 +137,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
     async [Symbol.asyncDispose]() {
       await tables[Symbol.asyncDispose]();
       await wire.close();
+      await bus.close();
       await sqsServer.close(0);
       queuesFile.close();
       await rm(folder, { recursive: true });

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import { ApiEnv } from '../../../functions/api/env.ts';
 import type { Problem } from '../../../functions/api/problem.ts';
@@ -7,7 +6,6 @@ import { buildServices } from '../../../functions/api/services.ts';
 import { scriptFunctionPrefix } from '../../../local/lambda-endpoint.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import { findScripts } from '../../../shared/scripts/find-scripts.ts';
-import { startReceiver } from '../../support/http-server.ts';
 import { startLambda } from '../../support/scripts.ts';
 import { startEnvironment, type Environment } from '../environment.ts';
 
@@ -15,36 +13,16 @@ import { startEnvironment, type Environment } from '../environment.ts';
 export type Body = any;
 export type Answer = { status: number; headers: Headers; body: Body };
 
-export type PutEventsEntry = Record<'EventBusName' | 'Source' | 'DetailType' | 'Detail', string> & {
-  Time: number;
-};
-
 /** The scripts of the deployment that the tests' API belongs to: the project's own. */
 export const scripts = findScripts('functions/scripts');
 
 /** The API on real parts: what the function's own `buildServices` makes of an environment, a bus, and Lambda. */
 export async function startApi(around?: Environment) {
   const environment = around ?? (await startEnvironment());
-  let published: PutEventsEntry[] = [];
-  const bus = await startReceiver(({ body }, response) => {
-    const { Entries } = JSON.parse(body) as { Entries: PutEventsEntry[] };
-    published.push(...Entries);
-    const taken = Entries.map(({ DetailType }) =>
-      DetailType === 'bus.full'
-        ? { ErrorCode: 'ThrottlingException', ErrorMessage: 'inner words' }
-        : { EventId: randomUUID() },
-    );
-    const FailedEntryCount = taken.filter((entry) => 'ErrorCode' in entry).length;
-    response
-      .writeHead(200, { 'content-type': 'application/x-amz-json-1.1' })
-      .end(JSON.stringify({ FailedEntryCount, Entries: taken }));
-  });
-  process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] = bus.url;
   const lambda = await startLambda({ scripts, accessKeyId: process.env['AWS_ACCESS_KEY_ID'] ?? '' });
   process.env['AWS_ENDPOINT_URL_LAMBDA'] = lambda.url;
   const variables = {
     ...environment.variables,
-    EVENT_BUS: 'handoff',
     SCRIPTS: scripts.map(({ name }) => name).join(','),
     SCRIPT_FUNCTION_PREFIX: scriptFunctionPrefix,
   };
@@ -90,14 +68,12 @@ export async function startApi(around?: Environment) {
     open,
     request,
     create,
-    published: () => published,
+    published: environment.bus.published,
     /** After each test. */
     async clear() {
-      published = [];
       await environment.clear();
     },
     async [Symbol.asyncDispose]() {
-      await bus.close();
       await lambda[Symbol.asyncDispose]();
       if (around === undefined) await environment[Symbol.asyncDispose]();
     },
