@@ -6,6 +6,10 @@ export function createClock(start: string) {
     advance(ms: number) {
       time += ms;
     },
+    /** Not back, if it is later already. */
+    reach(at: Date) {
+      time = Math.max(time, at.getTime());
+    },
     set(to: string) {
       time = Date.parse(to);
     },

@@ -30,7 +30,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     const services = buildRetrier(parseEnv(RetrierEnv, { ...environment.variables, ...settings }), {
       now,
       random: () => 0.5,
-      delay: async (ms) => clock.advance(ms),
+      // Several wait at once, each for a time of its own.
+      delay: async (ms) => clock.reach(new Date(now().getTime() + ms)),
     });
     retriers.push(services);
     return services;
