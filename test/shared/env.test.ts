@@ -7,13 +7,14 @@ const complete = {
   HANDLERS_TABLE: 'handlers',
   EXECUTIONS_TABLE: 'executions',
   DATA_KEY: 'file:/data/key',
+  EVENT_BUS: 'handoff',
   EVENTS_QUEUE: 'https://sqs.us-east-1.amazonaws.com/000000000000/events',
   RETRIES_QUEUE: 'https://sqs.us-east-1.amazonaws.com/000000000000/retries',
 };
 const parse = (changes: Record<string, string | undefined>) => parseEnv(Env, { ...complete, ...changes });
 
 describe('parseEnv', () => {
-  it('needs the tables, the queues and the data key; the rest has a default', () => {
+  it('needs the tables, the bus, the queues and the data key; the rest has a default', () => {
     expect(parse({})).toEqual({
       ...complete,
       LOG_SHARDS: 1,
