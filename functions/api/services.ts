@@ -27,6 +27,8 @@ export function buildServices(env: ApiEnv) {
   const table = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...table, retention });
+  const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const mover = createMover({ ...table, hours, wakeUps, retention });
   return {
     now,
     handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now }),
@@ -39,16 +41,8 @@ export function buildServices(env: ApiEnv) {
     executions: createExecutionSearch({ ...table, shards: env.LOG_SHARDS }),
     readStats: createExecutionStats(table),
     hours,
-    reopener: createReopener({
-      mover: createMover({
-        ...table,
-        hours,
-        wakeUps: createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now }),
-        retention,
-      }),
-      scale: env.RETRY_SCALE,
-      now,
-    }),
+    mover,
+    reopener: createReopener({ mover, scale: env.RETRY_SCALE, now }),
     scripts: createDeployedScripts({
       lambda: targets.lambda,
       names: env.SCRIPTS,

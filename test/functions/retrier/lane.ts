@@ -124,6 +124,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     dispatchSentAgain,
     retryDue,
     wake,
+    /** Changes executions as the API and the sweeper do. */
+    mover: () => sweeper.mover,
     sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),
     /** After each test. */
     async clear() {

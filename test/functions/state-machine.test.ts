@@ -1,0 +1,341 @@
+import { randomUUID } from 'node:crypto';
+import * as fc from 'fast-check';
+import { afterAll, afterEach, expect, it } from 'vitest';
+import { dispatchBatch } from '../../functions/dispatcher/dispatch.ts';
+import { DispatcherEnv } from '../../functions/dispatcher/env.ts';
+import { buildServices as buildDispatcher } from '../../functions/dispatcher/services.ts';
+import { parseEnv } from '../../shared/env.ts';
+import { sentAtAttribute } from '../../shared/events/requeue.ts';
+import { encodeExecutionId, keyToString, readKey } from '../../shared/executions/key.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { createReopener } from '../../shared/executions/reopen.ts';
+import { ConflictError, NotFoundError } from '../../shared/errors.ts';
+import type { HandlerStatus } from '../../shared/handlers/handler.ts';
+import { anEvent } from '../support/builders.ts';
+import { startReceiver } from '../support/http-server.ts';
+import { startLane } from './retrier/lane.ts';
+
+/*
+ * Whatever happens, and in whatever order, to events and handlers: within a generation no execution goes back, none disappears, and
+ * when it is quiet again each one has ended or waits for a person. Everything is real but the clock: the dispatcher, the retrier,
+ * the sweeper, the queues, the tables, the endpoints.
+ */
+
+const lane = await startLane();
+const statuses = new Map<string, number>();
+const receiver = await startReceiver(({ path }, response) => {
+  response.writeHead(statuses.get(path) ?? 200).end();
+});
+afterEach(() => lane.clear());
+afterAll(async () => {
+  await receiver.close();
+  await lane[Symbol.asyncDispose]();
+});
+
+const paths = ['/halting', '/second', '/third'] as const;
+const faultyOperations = ['PutItem', 'UpdateItem', 'BatchWriteItem', 'GetItem', 'Query'] as const;
+
+type Step =
+  | { do: 'publish'; count: number }
+  | { do: 'dispatch' | 'retry' | 'sweep' | 'lose-calls' | 'double-calls' | 'by-hand' }
+  | { do: 'answer'; path: (typeof paths)[number]; status: number }
+  | { do: 'pass'; seconds: number }
+  | { do: 'clock-back'; seconds: number }
+  | { do: 'set'; path: (typeof paths)[number]; status: HandlerStatus }
+  | { do: 'delete'; path: (typeof paths)[number] }
+  | { do: 'fail'; operation: (typeof faultyOperations)[number]; times: number };
+
+const anyPath = fc.constantFrom(...paths);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 3 }) }),
+  },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('dispatch' as const) }) },
+  { weight: 8, arbitrary: fc.record({ do: fc.constant('retry' as const) }) },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constantFrom(
+        'sweep' as const,
+        'lose-calls' as const,
+        'double-calls' as const,
+        'by-hand' as const,
+      ),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('answer' as const),
+      path: anyPath,
+      status: fc.constantFrom(200, 503, 503, 404, 410),
+    }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('pass' as const),
+      seconds: fc.constantFrom(1, 15, 61, 130, 1200),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('clock-back' as const), seconds: fc.constantFrom(1, 5) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('set' as const),
+      path: anyPath,
+      status: fc.constantFrom<HandlerStatus>('enabled', 'enabled', 'disabled', 'archived'),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), path: anyPath }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('fail' as const),
+      operation: fc.constantFrom(...faultyOperations),
+      times: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+);
+
+const someAnswers = fc.array(fc.constantFrom(200, 503), { minLength: paths.length, maxLength: paths.length });
+const someSteps = fc.array(step, { minLength: 5, maxLength: 30 });
+
+const refused = {
+  status: 400,
+  body: {
+    __type: 'com.amazonaws.dynamodb.v20120810#ValidationException',
+    message: 'not today',
+  },
+};
+
+/** One deployment, and what is known of it from outside. */
+async function aDeployment() {
+  const handlers = new Map<string, string>();
+  for (const [index, path] of paths.entries()) {
+    const { id } = await lane.register({
+      name: path,
+      priority: index + 1,
+      onFailure: path === '/halting' ? 'halt' : 'continue',
+      retry: { schedule: [10, 100] },
+      target: { url: receiver.url + path },
+    });
+    handlers.set(path, id);
+  }
+  /** Of handlers that nobody has stopped for good: each event must have an execution of theirs. */
+  const lasting = new Set(handlers.values());
+  const published: string[] = [];
+  const seen = new Map<string, ExecutionRecord>();
+
+  async function publish(count: number): Promise<void> {
+    for (let index = 0; index < count; index += 1) {
+      const id = randomUUID();
+      published.push(id);
+      const time = `${lane.clock.now().toISOString().slice(0, 19)}Z`;
+      await lane.queues.events.send([{ body: anEvent({ id, time }) }]);
+    }
+  }
+
+  async function dispatch(): Promise<number> {
+    const services = buildDispatcher(parseEnv(DispatcherEnv, lane.variables), {
+      now: lane.clock.now,
+      random: () => 0.5,
+    });
+    const received = lane.queues.events.receive(10);
+    const { failedMessageIds } = await dispatchBatch(
+      services,
+      received.map(({ messageId, body, attributes, sentAt, receiveCount }) => ({
+        id: messageId,
+        body,
+        sentAt: new Date(attributes[sentAtAttribute] ?? sentAt),
+        receives: receiveCount,
+        sentAgain: attributes[sentAtAttribute] !== undefined,
+      })),
+      new Date(lane.clock.now().getTime() + 180_000),
+    );
+    const done = received.filter(({ messageId }) => !failedMessageIds.includes(messageId));
+    lane.queues.events.delete(done.map(({ receiptHandle }) => receiptHandle));
+    await services.targets.agent.close();
+    return received.length;
+  }
+
+  const retry = async (): Promise<number> => (await lane.retryDue()).messages;
+
+  async function set(path: string, status: HandlerStatus): Promise<void> {
+    const id = handlers.get(path) ?? '';
+    const stored = await lane.store.get(id).catch(() => null);
+    if (stored === null) return;
+    if (status === 'archived') lasting.delete(id);
+    const { handler, sealedSecrets } = stored;
+    const { version } = handler;
+    const updatedAt = lane.clock.now().toISOString();
+    await lane.store.replace(
+      { handler: { ...handler, status, version: version + 1, updatedAt }, sealedSecrets },
+      version,
+    );
+  }
+
+  async function remove(path: string): Promise<void> {
+    const id = handlers.get(path) ?? '';
+    lasting.delete(id);
+    const stored = await lane.store.get(id).catch(() => null);
+    if (stored !== null) await lane.store.remove(id, stored.handler.version);
+  }
+
+  const calls = () => lane.queues.retries.receive(10);
+  function loseCalls(): void {
+    lane.queues.retries.delete(calls().map(({ receiptHandle }) => receiptHandle));
+  }
+  async function doubleCalls(): Promise<void> {
+    const received = calls();
+    const bodies = received.flatMap(({ body }) => [{ body }, { body }]);
+    if (bodies.length > 0) await lane.queues.retries.send(bodies);
+    lane.queues.retries.delete(received.map(({ receiptHandle }) => receiptHandle));
+  }
+
+  async function retryByHand(): Promise<void> {
+    const any = [...seen.values()].at(-1);
+    if (any === undefined) return;
+    const reopener = createReopener({ mover: lane.mover(), scale: 1, now: lane.clock.now });
+    await reopener.retryNow(any.key).catch((error: unknown) => {
+      // An attempt is under way: then a person hears so.
+      if (!(error instanceof ConflictError)) throw error;
+    });
+  }
+
+  /** Compares what is there now with what was there before. */
+  async function look(): Promise<ExecutionRecord[]> {
+    const records = (await Promise.all([...handlers.values()].map((id) => lane.logOf({ id })))).flat();
+    const now = new Map(records.map((record) => [keyToString(record.key), record]));
+    for (const [key, before] of seen) {
+      const after = now.get(key);
+      const what = `${encodeExecutionId(before.key)} was ${JSON.stringify(before.state)}`;
+      if (after === undefined) throw new Error(`${what} and is gone`);
+      expect(after.generation, what).toBeGreaterThanOrEqual(before.generation);
+      expect(after.attemptCount, what).toBeGreaterThanOrEqual(before.attemptCount);
+      const hadEnded = before.state.status === 'succeeded' || before.state.status === 'failed';
+      if (!hadEnded || after.generation > before.generation) continue;
+      const allowed = before.state.status === 'failed' ? ['failed', 'succeeded'] : ['succeeded'];
+      expect(allowed, `${what} and is ${JSON.stringify(after.state)}`).toContain(after.state.status);
+    }
+    for (const record of records) seen.set(keyToString(record.key), record);
+    return records;
+  }
+
+  return {
+    lasting,
+    published,
+    publish,
+    dispatch,
+    retry,
+    set,
+    remove,
+    loseCalls,
+    doubleCalls,
+    retryByHand,
+    look,
+  };
+}
+
+type Deployment = Awaited<ReturnType<typeof aDeployment>>;
+
+async function perform(deployment: Deployment, next: Step): Promise<void> {
+  switch (next.do) {
+    case 'publish':
+      return deployment.publish(next.count);
+    case 'dispatch':
+      return void (await deployment.dispatch());
+    case 'retry':
+      return void (await deployment.retry());
+    case 'sweep':
+      return void (await lane.sweep());
+    case 'lose-calls':
+      return deployment.loseCalls();
+    case 'double-calls':
+      return deployment.doubleCalls();
+    case 'by-hand':
+      return deployment.retryByHand();
+    case 'answer':
+      return void statuses.set(next.path, next.status);
+    case 'pass':
+      return lane.clock.advance(next.seconds * 1000);
+    case 'clock-back':
+      return lane.clock.advance(-next.seconds * 1000);
+    case 'set':
+      return deployment.set(next.path, next.status);
+    case 'delete':
+      return deployment.remove(next.path);
+    case 'fail':
+      return failNext(next.operation, next.times);
+    default:
+      return next satisfies never;
+  }
+}
+
+/** The next calls of a kind are refused: throttled for longer than anybody tries. */
+function failNext(operation: string, times: number): void {
+  let left = times;
+  lane.wire.intercept((call) => {
+    if (call.operation !== operation || left === 0) return null;
+    left -= 1;
+    return refused;
+  });
+}
+
+/** Everything answers again, and time passes until nothing waits. */
+async function calmDown(deployment: Deployment): Promise<ExecutionRecord[]> {
+  lane.wire.intercept(() => null);
+  statuses.clear();
+  for (let minute = 0; minute < 120; minute += 1) {
+    lane.clock.advance(61_000);
+    await lane.sweep();
+    while ((await deployment.dispatch()) > 0);
+    while ((await deployment.retry()) > 0);
+    const { visible, inFlight, delayed } = lane.queues.events.counts();
+    const records = await deployment.look();
+    if (visible + inFlight + delayed === 0 && records.every(({ state }) => state.status !== 'waiting')) break;
+  }
+  return deployment.look();
+}
+
+async function run(answers: readonly number[], steps: readonly Step[]): Promise<void> {
+  for (const [index, path] of paths.entries()) statuses.set(path, answers[index] ?? 200);
+  await lane.clear();
+  const deployment = await aDeployment();
+  for (const next of steps) {
+    // What DynamoDB refuses to a person is an error to that person.
+    await perform(deployment, next).catch((error: unknown) => {
+      if (!(error instanceof NotFoundError) && !String(error).includes('not today')) throw error;
+    });
+    const intercepted = next.do === 'fail';
+    if (!intercepted) await deployment.look().catch(rethrowUnlessRefused);
+  }
+  const records = await calmDown(deployment);
+
+  expect(records.filter(({ state }) => state.status === 'waiting')).toEqual([]);
+  for (const id of deployment.published) {
+    const handlers = records
+      .filter(({ key }) => readKey(key).eventId === id)
+      .map(({ key }) => readKey(key).handlerId);
+    for (const handler of deployment.lasting) expect(handlers, `the event ${id}`).toContain(handler);
+  }
+}
+
+function rethrowUnlessRefused(error: unknown): void {
+  if (!String(error).includes('not today')) throw error;
+}
+
+it(
+  'ends every execution, moves none back and loses none, whatever happens',
+  { timeout: 180_000 },
+  async () => {
+    await fc.assert(fc.asyncProperty(someAnswers, someSteps, run), {
+      numRuns: 25,
+      endOnFailure: true,
+    });
+  },
+);
