@@ -30,9 +30,6 @@ export class HandoffStack extends Stack {
 
     const storage = new Storage(this, 'Storage', config);
     const intake = new Intake(this, 'Intake', config);
-    // A bus that is not there, or one whose name is taken, fails while there are no tables yet: those would outlive the
-    // roll-back, and their names be taken at the next try.
-    storage.node.addDependency(intake.rule);
     // A script that needs more than its own log is given it here, by its name: `scripts.functions.get(name)`.
     const scripts = new Scripts(this, 'Scripts', { config, folder: scriptsFolder });
     const retries = new Retries(this, 'Retries', { config, storage, intake, scripts });

@@ -124,17 +124,6 @@ describe('storage', () => {
     });
   });
 
-  it('makes what outlives a roll-back only when the bus was there, or could be made', () => {
-    const { Resources } = template.toJSON() as { Resources: Record<string, Resource> };
-    const kept = Object.values(Resources).filter(({ DeletionPolicy }) => DeletionPolicy === 'Retain');
-    expect(kept).toHaveLength(3);
-    const rule = idOf(template, 'AWS::Events::Rule', 'Intake');
-    for (const { DependsOn } of kept) expect(DependsOn).toEqual([rule]);
-    expect(resourceOf(template, 'AWS::Events::Rule', 'Intake').Properties['EventBusName']).toEqual({
-      Ref: 'IntakeBus81FDE4B9',
-    });
-  });
-
   it('names its tables after the stack', () => {
     synthesize({ stackName: 'Crm' }).hasResourceProperties('AWS::DynamoDB::Table', {
       TableName: 'Crm-handlers',
