@@ -116,6 +116,15 @@ describe('storage', () => {
     expect(recovery(resourceOf(recoverable, 'AWS::DynamoDB::Table', 'StorageExecutions'))).toBe(true);
   });
 
+  it('can be imported into a new stack: what is retained depends on nothing else', () => {
+    const retained = Object.values(template.toJSON()['Resources'] as Record<string, Resource>).filter(
+      (resource) => resource['DeletionPolicy'] === 'Retain',
+    );
+    expect(retained).toHaveLength(3);
+    expect(retained.flatMap((resource) => resource['DependsOn'] ?? [])).toEqual([]);
+    expect(JSON.stringify(retained)).not.toContain('Fn::GetAtt');
+  });
+
   it('rotates the key that wraps the data key, and never deletes it', () => {
     expect(resourceOf(template, 'AWS::KMS::Key', 'StorageDataKey')).toMatchObject({
       DeletionPolicy: 'Retain',

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import {
   type IAMClient,
   GetRolePolicyCommand,
+  paginateListAttachedRolePolicies,
   paginateListRolePolicies,
   paginateListRoles,
 } from '@aws-sdk/client-iam';
@@ -40,11 +41,21 @@ type Statement = {
   Condition?: object;
 };
 
-/** All that the roles of a stack's functions may do, as it was deployed. Throws when a policy says more than `Allow`. */
+/**
+ * All that the roles of a stack's functions may do, as it was deployed. Throws when a policy says more than `Allow`, or is not the
+ * role's own: that would not be read here.
+ */
 export async function readPermissions(iam: IAMClient, stackName: string): Promise<Permission[]> {
   const permissions: Permission[] = [];
   for await (const { Roles = [] } of paginateListRoles({ client: iam }, {})) {
     for (const { RoleName = '' } of Roles.filter(({ RoleName: name }) => name?.startsWith(`${stackName}-`))) {
+      for await (const { AttachedPolicies = [] } of paginateListAttachedRolePolicies(
+        { client: iam },
+        { RoleName },
+      )) {
+        const names = AttachedPolicies.map(({ PolicyName }) => PolicyName).join(', ');
+        if (names !== '') throw new Error(`${RoleName} has policies that are not its own: ${names}`);
+      }
       for await (const { PolicyNames = [] } of paginateListRolePolicies({ client: iam }, { RoleName })) {
         for (const PolicyName of PolicyNames) {
           const { PolicyDocument = '' } = await iam.send(new GetRolePolicyCommand({ RoleName, PolicyName }));

@@ -13,7 +13,7 @@ import { executionsTable } from '../../shared/aws/tables.ts';
 const writerFile = fileURLToPath(new URL('index-writer.ts', import.meta.url));
 const kills = 5;
 
-// A process dies between two writes to the disk with a fair chance, so that a few deaths are enough to see it.
+// Whether a death falls between two writes is a matter of luck; test/local/atomic-index.test.ts sees that there are no two.
 test('kill -9 leaves an item and its entry in the index both as they were or both changed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'handoff-index-'));
   onTestFinished(() => rm(folder, { recursive: true }));

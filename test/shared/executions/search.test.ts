@@ -257,7 +257,8 @@ describe('a list that reads too much', () => {
     const log = await aLog();
     await log.write([
       withDetail(
-        { name: 'needle' },
+        // With a sign that the random text around it does not have.
+        { name: 'the needle!' },
         { time: oldest, eventId: 'needle', type: 'client.update', attempts: endedWith('tls: needle') },
       ),
     ]);
@@ -281,7 +282,7 @@ describe('a list that reads too much', () => {
     ['one event', { eventId: 'needle' }],
     ['two filters', { event: 'client.update', status: 'succeeded', objectId: '12' }],
     ['an error', { error: 'Needle', from: oldest }],
-    ['data', { data: 'Needle', from: oldest }],
+    ['data', { data: 'Needle!', from: oldest }],
   ])('stops, says how far back it looked, and finds the one match in the end: %s', async (_, filter) => {
     const { search, takeReadBytes } = await theLargeLog();
     let cursor: string | undefined;

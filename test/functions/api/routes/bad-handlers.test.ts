@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { aHandlerInput, fieldsOf, messageOf, startApi, type Api } from '../api.ts';
+import { aHandlerInput, fieldsOf, messageOf, startApi, type Api, scripts } from '../api.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -166,7 +166,7 @@ describe('POST /v1/handlers, 400', () => {
       const answer = await api.request(method, `/v1/handlers${path}`, body);
       expect(fieldsOf(answer, 400)).toEqual(['target.script']);
       expect(messageOf(answer, 'target.script')).toBe(
-        'there is no script "balance-gaurd" in this deployment; there are balance-guard, rates-handoff',
+        `there is no script "balance-gaurd" in this deployment; there are ${scripts.map(({ name }) => name).join(', ')}`,
       );
     }
     const bare = await api.request(
