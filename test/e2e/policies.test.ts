@@ -12,7 +12,7 @@ import {
   type RecordedCall,
 } from './policies.ts';
 
-const shippedScripts = ['balance-guard', 'rates-handoff'];
+const shippedScripts = new Set(['balance-guard', 'rates-handoff']);
 const scripts = findScripts(fileURLToPath(new URL('../../functions/scripts', import.meta.url))).map(
   ({ name }) => name,
 );
@@ -41,7 +41,7 @@ const reasons: readonly (readonly [role: string, action: string, resource: strin
     ),
   ),
   ...scripts
-    .filter((name) => !shippedScripts.includes(name))
+    .filter((name) => !shippedScripts.has(name))
     .flatMap((name) =>
       ['lambda:GetFunctionConfiguration', 'lambda:InvokeFunction'].map(
         (action) =>
