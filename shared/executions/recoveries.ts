@@ -36,6 +36,8 @@ export type RunningRecovery = {
   pagedAt: string;
 };
 
+type Counts = Pick<Recovery, 'found' | 'released'>;
+
 export type Recoveries = ReturnType<typeof createRecoveries>;
 
 /** The recoveries, in the handlers table. One that has ended is kept for as long as what it was about. */
@@ -129,7 +131,7 @@ export function createRecoveries({
   /** Stops a recovery; a page of it that is under way is still done. Throws NotFoundError; ConflictError (`state`) when it has ended. */
   async function cancel(id: string): Promise<Recovery> {
     const { status } = await get(id);
-    const ended = status === 'running' ? await endWhere(id, { status: 'cancelled' }, {}) : null;
+    const ended = status === 'running' ? await endIfRunning(id, { status: 'cancelled' }) : null;
     if (ended === null) {
       const { status: is } = await get(id);
       throw new ConflictError('state', `The recovery ${id} has ended: it is ${is}.`);
@@ -170,65 +172,68 @@ export function createRecoveries({
   const forget = (id: string): Promise<unknown> =>
     dynamo.send(new DeleteCommand({ TableName: tableName, Key: keyOf(`${markPrefix}${id}`) }));
 
-  /** Notes a page. Null when the recovery was cancelled, or another sweeper has gone on with it. */
+  /**
+   * Notes a page, also of a recovery that was cancelled meanwhile: its counts are to be right. Null when it was, or when another sweeper
+   * has gone on with it.
+   */
   async function advance(
     { recovery: { id }, pages }: RunningRecovery,
-    { found, released, position }: { found: number; released: number; position: RecoveryPosition },
+    { position, ...counts }: Counts & { position?: RecoveryPosition },
   ): Promise<RunningRecovery | null> {
     const item = await change(
       id,
-      { found, released, position, pages: pages + 1, pagedAt: now().toISOString() },
+      { ...counts, ...(position && { position }), pages: pages + 1, pagedAt: now().toISOString() },
       { pages },
     );
-    return item && runningOf(item);
+    return item?.['status'] === 'running' ? runningOf(item) : null;
   }
 
-  /** Ends a recovery, unless it was cancelled, or another sweeper has gone on with it. Its mark goes at the next run. */
+  /** Ends a recovery, unless another sweeper has gone on with it. Its mark goes at the next run. */
   async function end(
-    { recovery: { id }, pages }: RunningRecovery,
-    ending: Pick<Recovery, 'found' | 'released'> &
-      ({ status: 'done' } | { status: 'cancelled'; reason: NonNullable<Recovery['reason']> }),
+    running: RunningRecovery,
+    ending: Counts & ({ status: 'done' } | { status: 'cancelled'; reason: NonNullable<Recovery['reason']> }),
   ): Promise<void> {
-    await endWhere(id, ending, { pages });
+    const { recovery, pages } = running;
+    const { found, released } = ending;
+    const ended = await endIfRunning(recovery.id, ending, { pages });
+    if (ended === null) await advance(running, { found, released });
   }
 
-  async function endWhere(
+  async function endIfRunning(
     id: string,
-    ending: Record<string, unknown>,
-    seen: { pages?: number },
+    ending: Record<string, string | number>,
+    seen: { pages?: number } = {},
   ): Promise<Recovery | null> {
     const item = await change(
       id,
       { ...ending, endedAt: now().toISOString(), expiresAt: expiresAfter(now(), keptDays) },
-      seen,
+      { ...seen, status: 'running' },
     );
     return item && fromItem(item);
   }
 
-  /** Changes a recovery that is running. Null when it is not, or has gone on. */
+  /** Changes a recovery that is still what was `seen` of it; null when it is not. */
   async function change(
     id: string,
-    attributes: Record<string, unknown>,
-    { pages }: { pages?: number },
+    to: Record<string, unknown>,
+    seen: Record<string, string | number>,
   ): Promise<Record<string, unknown> | null> {
-    const names = Object.keys(attributes);
+    const names = Object.keys({ ...to, ...seen });
+    const values = (prefix: string, of: Record<string, unknown>) =>
+      Object.fromEntries(Object.entries(of).map(([name, value]) => [`:${prefix}${name}`, value]));
     try {
       const { Attributes = {} } = await dynamo.send(
         new UpdateCommand({
           TableName: tableName,
           Key: keyOf(id),
-          UpdateExpression: `SET ${names.map((name) => `#${name} = :${name}`).join(', ')}`,
-          ConditionExpression: `#status = :running${pages === undefined ? '' : ' AND #pages = :seen'}`,
-          ExpressionAttributeNames: {
-            '#status': 'status',
-            ...(pages !== undefined && { '#pages': 'pages' }),
-            ...Object.fromEntries(names.map((name) => [`#${name}`, name])),
-          },
-          ExpressionAttributeValues: {
-            ':running': 'running',
-            ...(pages !== undefined && { ':seen': pages }),
-            ...Object.fromEntries(names.map((name) => [`:${name}`, attributes[name]])),
-          },
+          UpdateExpression: `SET ${Object.keys(to)
+            .map((name) => `#${name} = :${name}`)
+            .join(', ')}`,
+          ConditionExpression: Object.keys(seen)
+            .map((name) => `#${name} = :seen_${name}`)
+            .join(' AND '),
+          ExpressionAttributeNames: Object.fromEntries(names.map((name) => [`#${name}`, name])),
+          ExpressionAttributeValues: { ...values('', to), ...values('seen_', seen) },
           ReturnValues: 'ALL_NEW',
         }),
       );
