@@ -1,4 +1,5 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { InvalidInputError } from '../../../shared/errors.ts';
 import { RecoverableStatus, Recovery } from '../../../shared/executions/recovery.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
@@ -22,11 +23,6 @@ const Recover = z
       .max(RecoverableStatus.options.length)
       .default(['failed', 'held']),
     dryRun: z.boolean().default(false).describe('Only count what there is'),
-  })
-  .superRefine(({ from, to }, context) => {
-    if (from >= to) {
-      context.addIssue({ code: 'custom', path: ['from'], message: 'must be earlier than "to"' });
-    }
   })
   .openapi('Recover');
 
@@ -83,8 +79,9 @@ const cancel = createRoute({
 
 export function addRecoveryRoutes(app: OpenAPIHono, { handlers, recoveries, recoverables }: Services): void {
   app.openapi(recover, async (context) => {
-    const { handler } = await handlers.get(context.req.valid('param').id);
     const { from, to, statuses, dryRun } = context.req.valid('json');
+    if (from >= to) throw new InvalidInputError([{ field: 'from', message: 'must be earlier than "to"' }]);
+    const { handler } = await handlers.get(context.req.valid('param').id);
     requireEnabled(handler.id, handler.status);
     const range = {
       handlerId: handler.id,

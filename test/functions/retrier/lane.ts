@@ -6,7 +6,10 @@ import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
 import { buildServices as buildRetrier, type Services } from '../../../functions/retrier/services.ts';
 import { SweeperEnv } from '../../../functions/sweeper/env.ts';
-import { buildServices as buildSweeper } from '../../../functions/sweeper/services.ts';
+import {
+  buildServices as buildSweeper,
+  type Services as Sweeper,
+} from '../../../functions/sweeper/services.ts';
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
@@ -31,7 +34,10 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     retriers.push(services);
     return services;
   }
-  const sweeper = buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
+  /** A fresh environment of the sweeper. */
+  const coldSweeper = (settings: Record<string, string> = {}): Sweeper =>
+    buildSweeper(parseEnv(SweeperEnv, { ...environment.variables, ...settings }), { now });
+  const sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
@@ -84,10 +90,11 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     ...environment,
     clock,
     coldRetrier,
+    coldSweeper,
     dispatch,
     retryDue,
     wake,
-    sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),
+    sweep: (services = sweeper): Promise<SweepReport> => sweep(services, inMs(60_000)),
     /** After each test. */
     async clear() {
       await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));
