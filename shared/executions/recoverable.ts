@@ -21,8 +21,6 @@ const maxReads = 20;
 // A recovery reads a page at a time, and whoever runs it has a deadline.
 const noBudget = { maxBytes: Number.POSITIVE_INFINITY, maxMs: Number.POSITIVE_INFINITY };
 
-export type Recoverables = ReturnType<typeof createRecoverables>;
-
 /**
  * The executions that recoveries are for. What is not well comes from the index, which lags a little behind the log; what has succeeded is in
  * the log alone.

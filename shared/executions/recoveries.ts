@@ -38,8 +38,6 @@ export type RunningRecovery = {
 
 type Counts = Pick<Recovery, 'found' | 'released'>;
 
-export type Recoveries = ReturnType<typeof createRecoveries>;
-
 /** The recoveries, in the handlers table. One that has ended is kept for as long as what it was about. */
 export function createRecoveries({
   dynamo,

@@ -48,12 +48,6 @@ const reasons: readonly (readonly [role: string, action: string, resource: strin
     'EventsQueue',
     'sends an event again when its batch runs out of time, after minutes: functions/dispatcher/dispatch.ts',
   ],
-  [
-    'RetriesSweep',
-    'dynamodb:GetItem',
-    'executions',
-    'looks whether a lease is its own when the answer to it was lost: shared/executions/due.ts',
-  ],
 ];
 
 const stack = leftByEarlier();

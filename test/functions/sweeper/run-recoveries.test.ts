@@ -94,13 +94,11 @@ async function logged({ id }: Pick<Handler, 'id'>, shards = 1): Promise<Record<s
 /** How often each status and generation is in the log of a handler. */
 const standing = async (handler: Pick<Handler, 'id'>): Promise<Record<string, number>> =>
   Object.fromEntries(
-    [
-      ...Map.groupBy(
-        await logged(handler),
-        ({ status, generation }) => `${String(status)} ${String(generation)}`,
-      ),
-    ].map(([kind, items]) => [kind, items.length]),
+    [...Map.groupBy(await logged(handler), kindOf)].map(([kind, items]) => [kind, items.length]),
   );
+
+const kindOf = ({ status, generation }: Record<string, unknown>): string =>
+  `${String(status)} ${String(generation)}`;
 
 const webhookIds = (requests: readonly ReceivedRequest[]): string[] =>
   requests.map(({ headers }) => String(headers['webhook-id'])).toSorted();
@@ -211,8 +209,7 @@ describe('a recovery', () => {
     lane.clock.advance(minuteMs);
     await retryAll();
     expect(receiver.requests).toHaveLength(150);
-    const generations = (await logged(handler, 4)).map(({ status, generation }) => `${status} ${generation}`);
-    expect(new Set(generations)).toEqual(new Set(['succeeded 2', 'failed 1']));
+    expect(new Set((await logged(handler, 4)).map(kindOf))).toEqual(new Set(['succeeded 2', 'failed 1']));
   });
 
   it('counts what it moves in the rows of the hours', async () => {

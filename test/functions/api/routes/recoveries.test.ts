@@ -39,7 +39,7 @@ async function log(
 const recover = (handler: Body, body: object = lastDay(), app = api.router) =>
   api.request('POST', `/v1/handlers/${handler.id}/recover`, body, { app });
 const count = async (handler: Body, body: object = {}, app = api.router) =>
-  (await recover(handler, { ...lastDay(), dryRun: true, ...body }, app)).body as Body;
+  (await recover(handler, { ...lastDay(), dryRun: true, ...body }, app)).body;
 
 describe('POST /v1/handlers/{id}/recover', () => {
   it('202: begins a recovery of what failed and what is held', async () => {
