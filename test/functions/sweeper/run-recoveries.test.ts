@@ -212,6 +212,18 @@ describe('a recovery', () => {
     expect(new Set((await logged(handler, 4)).map(kindOf))).toEqual(new Set(['succeeded 2', 'failed 1']));
   });
 
+  it('begins with the oldest of a partition', async () => {
+    const handler = await lane.register({});
+    await log(handler, 250, { status: 'succeeded' });
+    await recover(handler, { statuses: ['succeeded'] });
+    killAt(({ text }) => text.includes(':pacedTo'), 2);
+    await lane.sweep(lane.coldSweeper());
+    const byTime = (await logged(handler)).map(({ status }) => status);
+    expect(byTime).toEqual(
+      Array.from({ length: 250 }, (_, index) => (index < 100 ? 'waiting' : 'succeeded')),
+    );
+  });
+
   it('counts what it moves in the rows of the hours', async () => {
     const handler = await lane.register({});
     await log(handler, 30);
@@ -589,12 +601,18 @@ describe('an execution', () => {
     expect(await recoveries.get(id)).toMatchObject({ found: 2, released: 1 });
   });
 
-  it('that is held behind a handler that halts is left alone', async () => {
+  it('that is held behind a handler that halts is left alone, and come upon once', async () => {
     const handler = await lane.register({});
-    await log(handler, 2, { status: 'held', reason: 'halted' });
+    await log(handler, 250, { status: 'held', reason: 'halted' });
     const { id } = await recover(handler);
+    // Two pages are done and noted.
+    killAt(({ text }) => text.includes(':pacedTo'), 3);
     await lane.sweep(lane.coldSweeper());
-    expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 2, released: 0 });
+    lane.wire.reset();
+    expect(await recoveries.get(id)).toMatchObject({ found: 200 });
+    await sweepUntilEnded(id);
+    expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 250, released: 0 });
+    expect(await standing(handler)).toEqual({ 'held 1': 250 });
   });
 
   it('that has expired and is not deleted yet is left alone', async () => {
