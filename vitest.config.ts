@@ -123,7 +123,7 @@ export default defineConfig({
           ],
           exclude: [
             'test/shared/events/{catalogue,envelope,format}.test.ts',
-            'test/shared/executions/{key,life-cycle,retry-decision,settle}.test.ts',
+            'test/shared/executions/{key,life-cycle,recovery,retry-decision,settle}.test.ts',
             'test/shared/handlers/{handler,secret-envelope}.test.ts',
             'test/functions/api/merge-patch.test.ts',
           ],

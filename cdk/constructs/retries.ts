@@ -87,7 +87,8 @@ export class Retries extends Construct {
     const everyRun = { retryAttempts: 0, maxEventAge: Duration.minutes(1) };
     const { lambda } = new HandoffFunction(this, 'Sweep', {
       folder: 'sweeper',
-      description: 'Sends the wake-up calls that are due, and empties the dead-letter queues into the table',
+      description:
+        'Sends the wake-up calls that are due, goes on with recoveries, and empties the dead-letter queues into the table',
       memoryMb: 256,
       timeout: Duration.minutes(1),
       logRetentionDays: config.logRetentionDays,
@@ -99,6 +100,7 @@ export class Retries extends Construct {
         EVENTS_DEAD_LETTERS_QUEUE: intake.drainDeadLetters,
         UNDELIVERED_EVENTS_QUEUE: intake.drainUndelivered,
         RETRIES_DEAD_LETTERS_QUEUE: drain('RETRIES_DEAD_LETTERS_QUEUE', this.deadLetters),
+        LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
       },

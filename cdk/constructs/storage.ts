@@ -12,12 +12,12 @@ const text = (name: string) => ({ name, type: AttributeType.STRING });
 export class Storage extends Construct {
   /**
    * The handlers and the sealed data key, which share a table. `readAndStop`: a dispatcher disables what its endpoint says is gone.
-   * `settle`: the sweeper takes the marks off those that were stopped.
+   * `settle`: the sweeper takes the marks off those that were stopped, and notes how far recoveries have come.
    */
   readonly handlers: Record<'readAndStop' | 'settle' | 'readWrite', Access<'HANDLERS_TABLE'>>;
   /**
    * The execution log. `record`: first attempts, and which of them are recorded already. `resume`: the later attempts of
-   * one execution at a time. `sweep`: find what is due, send its wake-up call, keep dead letters. `manage`: all that
+   * one execution at a time. `sweep`: find what is due, send its wake-up call, keep dead letters, go on with recoveries. `manage`: all that
    * people ask for.
    */
   readonly log: Record<'record' | 'resume' | 'sweep' | 'manage', Access<'EXECUTIONS_TABLE'>>;
@@ -44,6 +44,7 @@ export class Storage extends Construct {
       tableName: `${stackName}-handlers`,
       partitionKey: text(handlersTable.partitionKey),
       sortKey: text(handlersTable.sortKey),
+      timeToLiveAttribute: handlersTable.expiry,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
     });
     const executions = new Table(this, 'Executions', {
@@ -122,7 +123,9 @@ export class Storage extends Construct {
         'dynamodb:UpdateItem',
       ),
       resume: executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'),
-      sweep: withAttention(executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem')),
+      sweep: withAttention(
+        executionsTo('dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'),
+      ),
       manage: withAttention(
         executionsTo(
           'dynamodb:BatchGetItem',

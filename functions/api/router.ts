@@ -19,6 +19,7 @@ import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
 import { addHandlerTestRoutes } from './routes/handler-tests.ts';
 import { addHandlerRoutes } from './routes/handlers.ts';
+import { addRecoveryRoutes } from './routes/recoveries.ts';
 import { addScriptRoutes } from './routes/scripts.ts';
 import { addStatsRoutes } from './routes/stats.ts';
 import type { Services } from './services.ts';
@@ -31,6 +32,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addHandlerTestRoutes(app, services);
   addHandlerRoutes(app, services);
   addExecutionRoutes(app, services);
+  addRecoveryRoutes(app, services);
   addEventRoutes(app, services);
   addEventTypeRoutes(app, services);
   addScriptRoutes(app, services);

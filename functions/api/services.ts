@@ -6,6 +6,8 @@ import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createMover } from '../../shared/executions/move.ts';
+import { createRecoverables } from '../../shared/executions/recoverable.ts';
+import { createRecoveries } from '../../shared/executions/recoveries.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import { createExecutionStats } from '../../shared/executions/stats.ts';
@@ -43,6 +45,13 @@ export function buildServices(env: ApiEnv) {
     hours,
     mover,
     reopener: createReopener({ mover, scale: env.RETRY_SCALE, now }),
+    recoveries: createRecoveries({
+      dynamo,
+      tableName: env.HANDLERS_TABLE,
+      keptDays: env.RETENTION_DAYS,
+      now,
+    }),
+    recoverables: createRecoverables({ ...table, shards: env.LOG_SHARDS, retention }),
     scripts: createDeployedScripts({
       lambda: targets.lambda,
       names: env.SCRIPTS,

@@ -15,6 +15,7 @@ export const SweeperEnv = z.object({
   RETRIES_DEAD_LETTERS_QUEUE: z
     .url()
     .describe('URL of the queue of wake-up calls that the retrier gave up on'),
+  LOG_SHARDS: sharedEnv.LOG_SHARDS,
   RETENTION_DAYS: sharedEnv.RETENTION_DAYS,
   HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,

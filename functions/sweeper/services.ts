@@ -4,6 +4,9 @@ import { createAttention } from '../../shared/executions/attention.ts';
 import { createDueIndex } from '../../shared/executions/due.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createMover } from '../../shared/executions/move.ts';
+import { createRecoverables } from '../../shared/executions/recoverable.ts';
+import { createRecoveries } from '../../shared/executions/recoveries.ts';
+import { createRecoveryTurns } from '../../shared/executions/recovery-turn.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { SweeperEnv } from './env.ts';
@@ -20,7 +23,8 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const hours = createHourlyCounts({ ...executions, retention });
-  const handlers = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now });
+  const handlersTable = { dynamo, tableName: env.HANDLERS_TABLE, now };
+  const handlers = createHandlerStore(handlersTable);
   return {
     now,
     scale: env.RETRY_SCALE,
@@ -30,6 +34,9 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
     attention: createAttention(executions),
     mover: createMover({ ...executions, hours, wakeUps, retention }),
     hours,
+    recoveries: createRecoveries({ ...handlersTable, keptDays: env.RETENTION_DAYS }),
+    recoveryTurns: createRecoveryTurns({ ...handlersTable, scale: env.RETRY_SCALE }),
+    recoverables: createRecoverables({ ...executions, shards: env.LOG_SHARDS, retention }),
     dueIndex: createDueIndex({ ...executions, scale: env.RETRY_SCALE }),
     wakeUps,
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),

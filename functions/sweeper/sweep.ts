@@ -1,6 +1,7 @@
 import pLimit from 'p-limit';
 import type { DueEntry } from '../../shared/executions/due.ts';
 import { drainQueues } from './drain-queues.ts';
+import { runRecoveries } from './run-recoveries.ts';
 import type { Services } from './services.ts';
 import { settleHandlers } from './settle-handlers.ts';
 
@@ -11,6 +12,8 @@ export type SweepReport = {
   /** Of stopped handlers: wake-up calls that were sent before their time, held executions that were ended. */
   hurried: number;
   ended: number;
+  /** Executions that recoveries have let go. */
+  released: number;
   /** Whether time ran out: the rest is for the next run. */
   unfinished: boolean;
   /** Events out of the dead-letter queues that were recorded, and wake-up calls that were thrown away there. */
@@ -25,8 +28,8 @@ const wakesAtOnce = 25;
 const marginMs = 10_000;
 
 /**
- * One run, every minute: wakes what is due, sees to what waits for stopped handlers, and drains the dead-letter queues. None of it
- * keeps the rest from being done.
+ * One run, every minute: wakes what is due, sees to what waits for stopped handlers, goes on with the recoveries, and drains the dead-letter
+ * queues. None of it keeps the rest from being done.
  *
  * @param deadline when the invocation ends; what is left then is for the next run
  */
@@ -34,17 +37,25 @@ export async function sweep(services: Services, deadline: Date): Promise<SweepRe
   const until = new Date(deadline.getTime() - marginMs);
   const woken = await wakeDue(services, until);
   const settled = await settleHandlers(services, until);
+  const recovered = await runRecoveries(services, until);
   const drained = await drainQueues(services);
   const uncounted = await services.hours.flush().then(
     (): unknown[] => [],
     (error: unknown) => [error],
   );
-  const problems = [...woken.problems, ...settled.problems, ...drained.problems, ...uncounted];
+  const problems = [
+    ...woken.problems,
+    ...settled.problems,
+    ...recovered.problems,
+    ...drained.problems,
+    ...uncounted,
+  ];
   return {
     woken: woken.count,
     hurried: settled.hurried,
     ended: settled.ended,
-    unfinished: woken.unfinished || settled.unfinished,
+    released: recovered.released,
+    unfinished: woken.unfinished || settled.unfinished || recovered.unfinished,
     deadLetters: drained.deadLetters,
     deadWakeUps: drained.deadWakeUps,
     problems: [...new Set(problems.map(String))],

@@ -5,6 +5,8 @@
 export const handlersTable = {
   partitionKey: 'pk',
   sortKey: 'sk',
+  /** As in the other table. Handlers have none. */
+  expiry: 'expiresAt',
 } as const;
 
 export const executionsTable = {
@@ -25,3 +27,7 @@ const secondsPerDay = 86_400;
 /** The expiry of an item that is kept for so many days from `now` on. */
 export const expiresAfter = (now: Date, days: number): number =>
   Math.floor(now.getTime() / 1000) + days * secondsPerDay;
+
+/** Whether an item has expired, and is there only because it was not deleted yet. */
+export const isExpired = (item: Readonly<Record<string, unknown>>, now: Date): boolean =>
+  item['expiresAt'] !== undefined && (item['expiresAt'] as number) <= Math.floor(now.getTime() / 1000);

@@ -1,5 +1,6 @@
 import { ConditionalCheckFailedException } from '@aws-sdk/client-dynamodb';
 import { GetCommand, PutCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { isExpired } from '../aws/tables.ts';
 import { isClaimed } from './claim.ts';
 import type { ExecutionRecord } from './execution.ts';
 import type { HourlyCounts } from './hours.ts';
@@ -49,7 +50,7 @@ export function createMover({
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: { pk: key.pk, sk: key.sk }, ConsistentRead: true }),
     );
-    if (Item?.['status'] === undefined) return { kind: 'missing' };
+    if (Item?.['status'] === undefined || isExpired(Item, now())) return { kind: 'missing' };
     const claimedUntil = Item['claimedUntil'] as string | undefined;
     if (isClaimed(claimedUntil ?? null, now())) return { kind: 'claimed' };
     const before = fromItem(Item);

@@ -29,6 +29,8 @@ export type PartitionQuery = {
   expiresAfter?: number;
   /** How many items are read at once; without it, as many as DynamoDB gives (1 MB). */
   pageSize?: number;
+  /** The other way round. */
+  oldestFirst?: boolean;
 };
 
 /** What one request of the API may read. */
@@ -37,7 +39,7 @@ export type ReadBudget = { maxBytes: number; maxMs: number };
 export type PartitionReader = ReturnType<typeof createPartitionReader>;
 
 /**
- * Reads the log, its partitions newest first, within the budget of one search. Nothing here stops a read: who reads asks
+ * Reads the log, its partitions newest first unless told otherwise, within the budget of one search. Nothing here stops a read: who reads asks
  * `isSpent`, because it alone knows where the search can stop.
  */
 export function createPartitionReader({
@@ -60,7 +62,16 @@ export function createPartitionReader({
    * @param after `next` of the page before; null for the first page
    */
   async function readPage(
-    { pk, inIndex = false, range, attributes, where = {}, expiresAfter, pageSize }: PartitionQuery,
+    {
+      pk,
+      inIndex = false,
+      range,
+      attributes,
+      where = {},
+      expiresAfter,
+      pageSize,
+      oldestFirst = false,
+    }: PartitionQuery,
     after: ExecutionKey | null,
   ): Promise<{ items: Record<string, unknown>[]; next: ExecutionKey | null }> {
     const { partitionKey, sortKey } = inIndex ? executionsTable.attention : executionsTable;
@@ -86,7 +97,7 @@ export function createPartitionReader({
           ':expiresAfter': expiresAfter,
           ...Object.assign({}, ...wanted.map(({ values }) => values)),
         },
-        ScanIndexForward: false,
+        ScanIndexForward: oldestFirst,
         Limit: pageSize,
         ...(after && { ExclusiveStartKey: after }),
         ReturnConsumedCapacity: 'TOTAL',

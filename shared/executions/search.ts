@@ -1,5 +1,6 @@
 import { GetCommand, type DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { z } from 'zod';
+import { isExpired } from '../aws/tables.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { NotFoundError } from '../errors.ts';
 import type { ExecutionRecord, ListedExecution } from './execution.ts';
@@ -46,7 +47,7 @@ export function createExecutionSearch({
       new GetCommand({ TableName: tableName, Key: key, ConsistentRead: true }),
     );
     // Whatever else has such a key is no execution.
-    if (Item?.['status'] === undefined || isExpired(Item)) throw new NotFoundError('execution', id);
+    if (Item?.['status'] === undefined || isExpired(Item, now())) throw new NotFoundError('execution', id);
     return fromItem(Item);
   }
 
@@ -106,9 +107,6 @@ export function createExecutionSearch({
   }
 
   const nowSeconds = () => Math.floor(now().getTime() / 1000);
-  // Neither DynamoDB (late) nor the embedded one (never) removes expired items in time.
-  const isExpired = (item: Record<string, unknown>) =>
-    item['expiresAt'] !== undefined && (item['expiresAt'] as number) <= nowSeconds();
 
   return { get, list };
 }

@@ -115,14 +115,14 @@ export const stopExecution = (
 });
 
 /**
- * An execution that a person wants tried once more, now. One that has ended begins a new generation, with its
+ * An execution that a person wants tried once more, now or when it is `due`. One that has ended begins a new generation, with its
  * schedule anew; the attempts are counted on.
  */
 export function reopenExecution(
   record: ExecutionRecord,
-  { now, scale }: { now: Date; scale: number },
+  { now, scale, due = now }: { now: Date; scale: number; due?: Date },
 ): ExecutionRecord {
-  const state = waitUntil(now, { reason: 'retry', now, scale });
+  const state = waitUntil(due, { reason: 'retry', now, scale });
   const hasEnded = record.state.status === 'succeeded' || record.state.status === 'failed';
   return hasEnded
     ? { ...record, state, generation: record.generation + 1, attemptsBefore: record.attemptCount, putOffs: 0 }

@@ -93,6 +93,16 @@ export function createHandlerStore({
     return fromItem(Item);
   }
 
+  /** What a handler is now, also one that is gone. */
+  const statusOf = (id: string): Promise<HandlerStatus | 'deleted'> =>
+    get(id).then(
+      ({ handler }) => handler.status,
+      (error: unknown) => {
+        if (error instanceof NotFoundError) return 'deleted';
+        throw error;
+      },
+    );
+
   /** Stores a new handler. Its id is random, so a repeat by the SDK finds its own item and changes nothing. */
   const create = (stored: StoredHandler): Promise<void> =>
     write(() => dynamo.send(new PutCommand({ TableName: tableName, Item: toItem(stored) })));
@@ -220,7 +230,7 @@ export function createHandlerStore({
       }),
     );
 
-  return { readAll, get, create, replace, remove, disable, settled, revision };
+  return { readAll, get, statusOf, create, replace, remove, disable, settled, revision };
 }
 
 // Somebody else's edit in between makes the write fail instead of being lost.

@@ -112,7 +112,7 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
     [`${eventsMapping}.ScalingConfig`]: { MaximumConcurrency: 20 },
     [`${retriesMapping}.ScalingConfig.MaximumConcurrency`]: 10,
   },
-  'more log shards': variable('LOG_SHARDS', '8', [dispatcher, api]),
+  'more log shards': variable('LOG_SHARDS', '8', [dispatcher, sweeper, api]),
   'events at once': Object.fromEntries(
     [eventsMapping, retriesMapping].flatMap((id) => [
       [`${id}.BatchSize`, 10],

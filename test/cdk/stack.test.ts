@@ -95,7 +95,10 @@ describe('storage', () => {
 
   it('has the keys that the stores use', () => {
     const { attention } = executionsTable;
-    expect(handlers.Properties['KeySchema']).toEqual(keys(handlersTable.partitionKey, handlersTable.sortKey));
+    expect(handlers.Properties).toMatchObject({
+      KeySchema: keys(handlersTable.partitionKey, handlersTable.sortKey),
+      TimeToLiveSpecification: { AttributeName: handlersTable.expiry, Enabled: true },
+    });
     expect(executions.Properties).toMatchObject({
       KeySchema: keys(executionsTable.partitionKey, executionsTable.sortKey),
       TimeToLiveSpecification: { AttributeName: executionsTable.expiry, Enabled: true },
@@ -352,7 +355,7 @@ describe('permissions', () => {
     expect(permissionsOf(template, 'RetriesSweep')).toEqual({
       RetriesSweepLogs: ownLog,
       StorageHandlers: ['dynamodb:DeleteItem', 'dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
-      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'],
+      StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       'StorageExecutions/index/attention': ['dynamodb:Query'],
       RetriesQueue: ['sqs:SendMessage'],
       IntakeEventsDeadLetters: drained,

@@ -83,16 +83,9 @@ const reasons: readonly (readonly [role: string, action: string, resource: strin
   ],
   [
     'RetriesSweep',
-    'dynamodb:UpdateItem',
+    'dynamodb:DeleteItem',
     'handlers',
-    'takes the mark off a stopped handler minutes after it was stopped: functions/sweeper/settle-handlers.ts',
-  ],
-  ['RetriesSweep', 'dynamodb:DeleteItem', 'handlers', 'the same of one that was deleted'],
-  [
-    'RetriesSweep',
-    'dynamodb:GetItem',
-    'executions',
-    'looks whether a lease is its own when the answer to it was lost: shared/executions/due.ts',
+    'takes away what is left of a deleted handler, minutes later: functions/sweeper/settle-handlers.ts',
   ],
 ];
 

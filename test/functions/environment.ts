@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DeleteCommand, paginateScan, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { BatchWriteCommand, paginateScan, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import pLimit from 'p-limit';
 import { openQueues, type Queue, type Queues } from '../../local/queue.ts';
 import { listen } from '../../local/server.ts';
 import { createSqsEndpoint, queueUrl } from '../../local/sqs-endpoint.ts';
@@ -17,6 +18,10 @@ import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';
 import { startTestDynamo } from '../support/dynamo.ts';
 import { startDynamoWire } from '../support/dynamo-wire.ts';
+
+// Of BatchWriteItem; and more at once than a few only queue up where tables are embedded.
+const maxBatchWrite = 25;
+const writesAtOnce = 5;
 
 /**
  * What every function finds around it: both tables behind a wire that counts and fails calls, the queues behind SQS's
@@ -75,8 +80,17 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
     for (const TableName of [handlersTable, executionsTable]) {
       const pages = paginateScan({ client: dynamo }, { TableName, ProjectionExpression: 'pk, sk' });
       for await (const { Items = [] } of pages) {
-        await Promise.all(
-          Items.map(({ pk, sk }) => dynamo.send(new DeleteCommand({ TableName, Key: { pk, sk } }))),
+        const batches = Array.from({ length: Math.ceil(Items.length / maxBatchWrite) }, (_, index) =>
+          Items.slice(index * maxBatchWrite, (index + 1) * maxBatchWrite),
+        );
+        await pLimit(writesAtOnce).map(batches, (batch) =>
+          dynamo.send(
+            new BatchWriteCommand({
+              RequestItems: {
+                [TableName]: batch.map(({ pk, sk }) => ({ DeleteRequest: { Key: { pk, sk } } })),
+              },
+            }),
+          ),
         );
       }
     }

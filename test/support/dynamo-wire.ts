@@ -10,8 +10,10 @@ export type DynamoCall = {
   capacityUnits: number;
 };
 
-/** An answer in DynamoDB's stead; null lets the call through. */
-export type Intercept = (call: DynamoCall) => { status: number; body: unknown } | null;
+type Answer = { status: number; body: unknown } | null;
+
+/** An answer in DynamoDB's stead; null lets the call through, when what happens meanwhile has happened. */
+export type Intercept = (call: DynamoCall) => Answer | Promise<Answer>;
 
 /** An error that the SDK does not try again. */
 export const refusal = {
@@ -35,7 +37,7 @@ export async function startDynamoWire(endpoint: string) {
       capacityUnits: 0,
     };
     calls.push(call);
-    const instead = intercept(call);
+    const instead = await intercept(call);
     if (instead !== null) {
       response.writeHead(instead.status, { 'content-type': 'application/x-amz-json-1.0' });
       response.end(JSON.stringify(instead.body));
@@ -53,7 +55,7 @@ export async function startDynamoWire(endpoint: string) {
     });
     const text = await answer.text();
     call.capacityUnits = capacityOf(text);
-    const lost = interceptAnswer(call);
+    const lost = await interceptAnswer(call);
     if (lost !== null) {
       response.writeHead(lost.status, { 'content-type': 'application/x-amz-json-1.0' });
       response.end(JSON.stringify(lost.body));

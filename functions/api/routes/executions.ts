@@ -1,11 +1,12 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { ConflictError, InvalidInputError, NotFoundError } from '../../../shared/errors.ts';
+import { InvalidInputError } from '../../../shared/errors.ts';
 import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
 import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { log } from '../../../shared/log.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
+import { requireEnabled } from '../require-enabled.ts';
 import type { Services } from '../services.ts';
 import { sentRequest } from '../sent-request.ts';
 import { Time } from '../time.ts';
@@ -118,24 +119,11 @@ export function addExecutionRoutes(
   });
   app.openapi(retry, async (context) => {
     const { key } = await executions.get(context.req.valid('param').id);
-    await requireRunning(handlers, readKey(key).handlerId);
+    const { handlerId } = readKey(key);
+    requireEnabled(handlerId, await handlers.statusOf(handlerId));
     const record = await reopener.retryNow(key);
     // They say about how much ran, and are not worth an error to the person.
     await hours.flush().catch((error: unknown) => log.error('hours.not-flushed', { error }));
     return context.json(summarize(record), 202);
   });
-}
-
-/** A person may retry what ran for a handler only while that runs: what is held waits for it to be enabled. */
-async function requireRunning(handlers: Services['handlers'], id: string): Promise<void> {
-  const status = await handlers.get(id).then(
-    ({ handler }) => handler.status,
-    (error: unknown) => {
-      if (error instanceof NotFoundError) return 'deleted';
-      throw error;
-    },
-  );
-  if (status !== 'enabled') {
-    throw new ConflictError('state', `The handler ${id} is ${status}; only one that is enabled is run.`);
-  }
 }

@@ -46,6 +46,10 @@ const declared = {
   'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
   'POST /v1/handlers/{id}/test': [200, 400, 404, 413],
   'POST /v1/handlers/test': [200, 400, 413],
+  'POST /v1/handlers/{id}/recover': [200, 202, 400, 404, 409, 413],
+  'GET /v1/recoveries': [200, 400],
+  'GET /v1/recoveries/{id}': [200, 400, 404],
+  'POST /v1/recoveries/{id}/cancel': [200, 400, 404, 409],
   'GET /v1/executions': [200, 400],
   'GET /v1/executions/{id}': [200, 400, 404],
   'POST /v1/executions/{id}/retry': [202, 400, 404, 409],
@@ -109,12 +113,29 @@ describe('GET /v1/openapi.json', () => {
     const stale = { 'if-match': '"0"' };
     const used = { 'idempotency-key': 'k-1' };
     const [one, old] = [`/v1/handlers/${live.id}`, `/v1/handlers/${archived.id}`];
+    const range = { from: '2026-11-23T10:00:00Z', to: '2026-11-23T11:00:00Z' };
+    const { body: recovery } = await api.request('POST', `${one}/recover`, range);
     const [none, long] = ['/v1/handlers/h_gone', `/v1/handlers/${'x'.repeat(65)}`];
 
     const requests: Record<string, [path: string, body?: unknown, headers?: Record<string, string>][]> = {
       // Before the handler is disabled.
       'POST /v1/executions/{id}/retry': [execution.id, 'x'.repeat(1025), 'x_1', ofArchived.id].map(
         (executionId) => [`/v1/executions/${executionId}/retry`],
+      ),
+      'POST /v1/handlers/{id}/recover': [
+        [`${one}/recover`, { ...range, dryRun: true }],
+        [`${one}/recover`, range],
+        [`${one}/recover`, {}],
+        [`${none}/recover`, range],
+        [`${old}/recover`, range],
+        [`${one}/recover`, large],
+      ],
+      'GET /v1/recoveries': [['/v1/recoveries'], ['/v1/recoveries?limit=0']],
+      'GET /v1/recoveries/{id}': [recovery.id, 'x'.repeat(65), 'r_gone'].map((recoveryId) => [
+        `/v1/recoveries/${recoveryId}`,
+      ]),
+      'POST /v1/recoveries/{id}/cancel': [recovery.id, recovery.id, 'x'.repeat(65), 'r_gone'].map(
+        (recoveryId) => [`/v1/recoveries/${recoveryId}/cancel`],
       ),
       'GET /v1/handlers': [['/v1/handlers'], ['/v1/handlers?limit=0']],
       'POST /v1/handlers': [
@@ -217,9 +238,10 @@ describe('GET /v1/openapi.json', () => {
         parameters.length,
       );
       expect(summary).not.toBe('');
-      const takesBody = /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|handlers\/test|dead-letters\/redrive)$/u.test(
-        route,
-      );
+      const takesBody =
+        /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|handlers\/test|handlers\/\{id\}\/recover|dead-letters\/redrive)$/u.test(
+          route,
+        );
       expect([route, requestBody?.required]).toEqual([route, takesBody ? true : undefined]);
     }
   });

@@ -9,7 +9,10 @@ import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
 import { buildServices as buildRetrier, type Services } from '../../../functions/retrier/services.ts';
 import { SweeperEnv } from '../../../functions/sweeper/env.ts';
-import { buildServices as buildSweeper } from '../../../functions/sweeper/services.ts';
+import {
+  buildServices as buildSweeper,
+  type Services as Sweeper,
+} from '../../../functions/sweeper/services.ts';
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import { sentAtAttribute } from '../../../shared/events/requeue.ts';
@@ -36,7 +39,9 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     retriers.push(services);
     return services;
   }
-  const coldSweeper = () => buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
+  /** A fresh environment of the sweeper. */
+  const coldSweeper = (settings: Record<string, string> = {}): Sweeper =>
+    buildSweeper(parseEnv(SweeperEnv, { ...environment.variables, ...settings }), { now });
   let sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
@@ -120,13 +125,14 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     ...environment,
     clock,
     coldRetrier,
+    coldSweeper,
     dispatch,
     dispatchSentAgain,
     retryDue,
     wake,
     /** Changes executions as the API and the sweeper do. */
     mover: () => sweeper.mover,
-    sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),
+    sweep: (services = sweeper): Promise<SweepReport> => sweep(services, inMs(60_000)),
     /** After each test. */
     async clear() {
       await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));

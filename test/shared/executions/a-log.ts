@@ -1,25 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { CreateTableCommand, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
-import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
-import pLimit from 'p-limit';
-import { expect } from 'vitest';
 import { executionsTable } from '../../../shared/aws/tables.ts';
 import type { ExecutionRecord, ListedExecution } from '../../../shared/executions/execution.ts';
 import type { ExecutionFilter } from '../../../shared/executions/filter.ts';
 import { createHourlyCounts } from '../../../shared/executions/hours.ts';
-import { toItem } from '../../../shared/executions/item.ts';
 import { readKey } from '../../../shared/executions/key.ts';
 import { createExecutionSearch, type ExecutionPage } from '../../../shared/executions/search.ts';
 import { anEvent, anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
 import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
+import { retention, writeExecutions } from '../../support/write-executions.ts';
 
-export const retention = { endedDays: 30, heldDays: 90 };
 export const bytesPerReadUnit = 8192;
-// Of BatchWriteItem.
-const maxBatchWrite = 25;
-const writesAtOnce = 20;
 
 /** The embedded DynamoDB, and logs on it, each with a table of its own and what reads it. */
 export async function startLogs() {
@@ -80,18 +73,7 @@ export async function startLogs() {
     /** Puts executions there as they are, with the rows of their hours. */
     async function write(records: readonly ExecutionRecord[]): Promise<readonly ExecutionRecord[]> {
       await hours.count(records);
-      const requests = records.map((record) => ({
-        PutRequest: { Item: toItem(record, retention, clock.now()) },
-      }));
-      const batches = Array.from({ length: Math.ceil(requests.length / maxBatchWrite) }, (_, index) =>
-        requests.slice(index * maxBatchWrite, (index + 1) * maxBatchWrite),
-      );
-      await pLimit(writesAtOnce).map(batches, async (batch) => {
-        const { UnprocessedItems } = await db.dynamo.send(
-          new BatchWriteCommand({ RequestItems: { [tableName]: batch } }),
-        );
-        expect(UnprocessedItems).toEqual({});
-      });
+      await writeExecutions({ dynamo: db.dynamo, tableName, now: clock.now }, records);
       return records;
     }
 

@@ -6,15 +6,8 @@ import type { ExecutionFilter } from '../../../shared/executions/filter.ts';
 import { toItem } from '../../../shared/executions/item.ts';
 import type { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { anExecution } from '../../support/builders.ts';
-import {
-  aLargeExecution,
-  endedWith,
-  eventIdsOf,
-  newestFirst,
-  retention,
-  startLogs,
-  waitingUntil,
-} from './a-log.ts';
+import { retention } from '../../support/write-executions.ts';
+import { aLargeExecution, endedWith, eventIdsOf, newestFirst, startLogs, waitingUntil } from './a-log.ts';
 
 const logs = await startLogs();
 afterAll(() => logs[Symbol.asyncDispose]());

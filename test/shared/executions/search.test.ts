@@ -10,12 +10,12 @@ import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { createExecutionSearch, type ExecutionPage } from '../../../shared/executions/search.ts';
 import { anExecution } from '../../support/builders.ts';
 import { isDynamoDbLocal } from '../../support/dynamo.ts';
+import { retention } from '../../support/write-executions.ts';
 import {
   aLargeExecution,
   endedWith,
   eventIdsOf,
   newestFirst,
-  retention,
   startLogs,
   waitingUntil,
   withDetail,

@@ -6,7 +6,8 @@ import { createHourlyCounts } from '../../../shared/executions/hours.ts';
 import { createExecutionStats, type Stats } from '../../../shared/executions/stats.ts';
 import { anExecution } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
-import { retention, startLogs, waitingUntil } from './a-log.ts';
+import { retention } from '../../support/write-executions.ts';
+import { startLogs, waitingUntil } from './a-log.ts';
 
 const logs = await startLogs();
 afterAll(() => logs[Symbol.asyncDispose]());

@@ -1,0 +1,110 @@
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { InvalidInputError } from '../../../shared/errors.ts';
+import { RecoverableStatus, Recovery } from '../../../shared/executions/recovery.ts';
+import { pageOf, pageQuery } from '../page.ts';
+import { problems } from '../problem.ts';
+import { requireEnabled } from '../require-enabled.ts';
+import type { Services } from '../services.ts';
+import { Time } from '../time.ts';
+
+const json = <Schema extends z.ZodType>(schema: Schema) => ({ content: { 'application/json': { schema } } });
+const id = { params: z.object({ id: z.string().max(64) }) };
+const recoveryAnswer = { description: 'The recovery', ...json(Recovery) };
+
+const whichTime = "What counts is the time by which lists are sorted, the event's own most often";
+
+const Recover = z
+  .strictObject({
+    from: Time.describe(`Not before this time. ${whichTime}`),
+    to: Time.describe(`Not after this time. ${whichTime}`),
+    statuses: z
+      .array(RecoverableStatus)
+      .min(1)
+      .max(RecoverableStatus.options.length)
+      .default(['failed', 'held']),
+    dryRun: z.boolean().default(false).describe('Only count what there is'),
+  })
+  .openapi('Recover');
+
+const Recoverable = z
+  .object({
+    count: z.int().describe('At most 10,000'),
+    exact: z
+      .boolean()
+      .describe('False when there are more, or when that was too much to read, or some may have expired'),
+  })
+  .openapi('Recoverable');
+
+const recover = createRoute({
+  method: 'post',
+  path: '/v1/handlers/{id}/recover',
+  summary: 'Deliver a range of executions again, in the background; with dryRun only count them',
+  request: { ...id, body: { ...json(Recover), required: true } },
+  responses: {
+    200: { description: 'With dryRun: how many there are', ...json(Recoverable) },
+    202: { ...recoveryAnswer, description: 'The recovery, which goes on by itself' },
+    ...problems(400, 404, 409, 413),
+  },
+});
+
+const list = createRoute({
+  method: 'get',
+  path: '/v1/recoveries',
+  summary: 'Recoveries, newest first',
+  request: { query: z.strictObject(pageQuery) },
+  responses: {
+    200: {
+      description: 'A page of recoveries; it can be short, even empty, and yet have a next one',
+      ...json(pageOf(Recovery)),
+    },
+    ...problems(400),
+  },
+});
+
+const read = createRoute({
+  method: 'get',
+  path: '/v1/recoveries/{id}',
+  summary: 'One recovery, and how far it has come',
+  request: id,
+  responses: { 200: recoveryAnswer, ...problems(400, 404) },
+});
+
+const cancel = createRoute({
+  method: 'post',
+  path: '/v1/recoveries/{id}/cancel',
+  summary: 'Stop a recovery; what it has released goes on',
+  request: id,
+  responses: { 200: recoveryAnswer, ...problems(400, 404, 409) },
+});
+
+export function addRecoveryRoutes(app: OpenAPIHono, { handlers, recoveries, recoverables }: Services): void {
+  app.openapi(recover, async (context) => {
+    const { from, to, statuses, dryRun } = context.req.valid('json');
+    if (from >= to) throw new InvalidInputError([{ field: 'from', message: 'must be earlier than "to"' }]);
+    const { handler } = await handlers.get(context.req.valid('param').id);
+    requireEnabled(handler.id, handler.status);
+    const range = {
+      handlerId: handler.id,
+      from,
+      to,
+      statuses: RecoverableStatus.options.filter((status) => statuses.includes(status)),
+    };
+    if (dryRun) return context.json(await recoverables.count(range), 200);
+    const recovery = await recoveries.start(range);
+    return context.json(recovery, 202, { location: `/v1/recoveries/${recovery.id}` });
+  });
+
+  app.openapi(list, async (context) => {
+    const { limit, cursor } = context.req.valid('query');
+    const { recoveries: items, nextCursor } = await recoveries.list(limit, cursor);
+    return context.json({ items, nextCursor }, 200);
+  });
+
+  app.openapi(read, async (context) =>
+    context.json(await recoveries.get(context.req.valid('param').id), 200),
+  );
+
+  app.openapi(cancel, async (context) =>
+    context.json(await recoveries.cancel(context.req.valid('param').id), 200),
+  );
+}
