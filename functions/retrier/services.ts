@@ -5,10 +5,13 @@ import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createPostponer } from '../../shared/executions/postpone.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
+import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
+import { createSlots } from '../../shared/handlers/slots.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
 
@@ -43,8 +46,10 @@ export function buildServices(
     handlers,
     disableOnDemand: (handler: Handler) => handlers.disable(handler, 'gone'),
     currentRegistry: createRegistry({ store: handlers, dataKey, now }),
+    slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
+    postpone: createPostponer({ ...executions, wakeUps }),
     wakeUps,
     hours,
     targets: openTargets(env, now),

@@ -241,9 +241,14 @@ describe('GET /v1/openapi.json', () => {
       onFailure: 'continue',
       retry: { schedule: 'default' },
     });
-    for (const name of ['filter', 'transform', 'rateLimit']) {
+    for (const name of ['filter', 'transform']) {
       expect(schema.properties[name]).toMatchObject({ type: 'null' });
     }
+    expect(schema.properties.rateLimit).toMatchObject({
+      type: ['object', 'null'],
+      properties: { perSecond: { type: 'number', minimum: 0.01, maximum: 1000 } },
+      additionalProperties: false,
+    });
     const target = JSON.stringify(schema.properties.target);
     for (const said of ['"default":"POST"', '"default":{}', '"default":10000', '"default":"standard"']) {
       expect(target).toContain(said);

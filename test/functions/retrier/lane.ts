@@ -1,18 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { DispatcherEnv } from '../../../functions/dispatcher/env.ts';
 import { dispatchBatch, type BatchReport } from '../../../functions/dispatcher/dispatch.ts';
-import { buildServices as buildDispatcher } from '../../../functions/dispatcher/services.ts';
+import {
+  buildServices as buildDispatcher,
+  type Services as DispatcherServices,
+} from '../../../functions/dispatcher/services.ts';
 import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
 import { buildServices as buildRetrier, type Services } from '../../../functions/retrier/services.ts';
 import { SweeperEnv } from '../../../functions/sweeper/env.ts';
 import { buildServices as buildSweeper } from '../../../functions/sweeper/services.ts';
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
+import type { Queue } from '../../../local/queue.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startEnvironment } from '../environment.ts';
+
+type Received = ReturnType<Queue['receive']>;
+
+export type Lane = Awaited<ReturnType<typeof startLane>>;
 
 /** The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock. */
 export async function startLane(start = '2026-11-23T10:00:01.000Z') {
@@ -20,13 +28,27 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   const { now } = clock;
   const environment = await startEnvironment({ now });
   const retriers: Services[] = [];
+  const dispatchers: DispatcherServices[] = [];
+  // Unless a test has a way of its own, the clock is moved by what is waited for.
+  const advance = async (ms: number): Promise<unknown> => clock.advance(ms);
+
+  /** A fresh environment of the dispatcher. It waits by the clock. */
+  function coldDispatcher(settings: Record<string, string> = {}, delay = advance): DispatcherServices {
+    const services = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
+      now,
+      random: () => 0.5,
+      delay,
+    });
+    dispatchers.push(services);
+    return services;
+  }
 
   /** A fresh environment of the retrier. It waits by the clock. */
-  function coldRetrier(settings: Record<string, string> = {}): Services {
+  function coldRetrier(settings: Record<string, string> = {}, delay = advance): Services {
     const services = buildRetrier(parseEnv(RetrierEnv, { ...environment.variables, ...settings }), {
       now,
       random: () => 0.5,
-      delay: async (ms) => clock.advance(ms),
+      delay,
     });
     retriers.push(services);
     return services;
@@ -35,37 +57,37 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
-  async function dispatch(
+  const dispatch = (
     event: Parameters<typeof anEvent>[0] = {},
     settings: Record<string, string> = {},
-  ): Promise<BatchReport> {
-    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
-      now,
-      random: () => 0.5,
-    });
-    const report = await dispatchBatch(
-      dispatcher,
-      [
-        {
-          id: randomUUID(),
-          body: anEvent({ time: now().toISOString(), ...event }),
-          sentAt: now(),
-          receives: 1,
-          sentAgain: false,
-        },
-      ],
-      inMs(180_000),
+  ): Promise<BatchReport> => dispatchAll([event], coldDispatcher(settings));
+
+  /** Dispatches events in one batch, each as its first delivery. */
+  const dispatchAll = (
+    events: readonly Parameters<typeof anEvent>[0][],
+    services: DispatcherServices = coldDispatcher(),
+    { deadline = inMs(180_000) }: { deadline?: Date } = {},
+  ): Promise<BatchReport> =>
+    dispatchBatch(
+      services,
+      events.map((event) => ({
+        id: randomUUID(),
+        body: anEvent({ time: now().toISOString(), ...event }),
+        sentAt: now(),
+        receives: 1,
+        sentAgain: false,
+      })),
+      deadline,
     );
-    await dispatcher.targets.agent.close();
-    return report;
-  }
 
   /** Hands the retrier what the queue has for it now; what it has worked off is gone from there. */
   async function retryDue(
     services: Services = coldRetrier(),
-    { deadline = inMs(180_000) }: { deadline?: Date } = {},
+    {
+      deadline = inMs(180_000),
+      received = environment.queues.retries.receive(50),
+    }: { deadline?: Date; received?: Received } = {},
   ): Promise<RetryReport> {
-    const received = environment.queues.retries.receive(50);
     const report = await retryBatch(
       services,
       received.map(({ messageId, body, sentAt }) => ({ id: messageId, body, sentAt: new Date(sentAt) })),
@@ -83,14 +105,17 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   return {
     ...environment,
     clock,
+    coldDispatcher,
     coldRetrier,
     dispatch,
+    dispatchAll,
     retryDue,
     wake,
     sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),
     /** After each test. */
     async clear() {
-      await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));
+      const built = [...dispatchers.splice(0), ...retriers.splice(0)];
+      await Promise.all(built.map(({ targets }) => targets.agent.destroy()));
       await environment.clear();
       clock.set(start);
     },
