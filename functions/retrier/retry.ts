@@ -39,8 +39,8 @@ type Retried =
 
 // SQS knows whole seconds, so a wake-up call comes up to a second early. Another second is for clocks that differ.
 const maxEarlyMs = 2000;
-// The wake-up call for a slot is sent for a second and a half before it.
-const maxSlotEarlyMs = 3500;
+// The wake-up call for a slot is sent for some time before it.
+const maxSlotEarlyMs = 4500;
 // Clocks that differ by more make a call come earlier than that: it goes back for the rest of the time. One for what is
 // due later still is stale.
 const maxSkewMs = 30_000;

@@ -46,6 +46,9 @@ const lostAfterSeconds = 2 * minute;
 const slotLeadMs = 1500;
 export const maxSlotLeadMs = 300_000;
 
+/** When the last call was late: by how much more than that the next one is sent for earlier. A queue's second is in it, too. */
+const lateLeadMs = 2 * slotLeadMs + 1000;
+
 /** The waits of a handler's schedule, in seconds; n waits are n + 1 attempts. */
 export function waitsOf(schedule: RetrySchedule): readonly number[] {
   if (schedule === 'default') return defaultSchedule;
@@ -151,7 +154,8 @@ export function wakeAt(
   { reason, nextAttemptAt }: Pick<Waiting, 'reason' | 'nextAttemptAt'>,
   lateMs = 0,
 ): Date {
-  const leadMs = reason === 'rate-limit' ? Math.min(maxSlotLeadMs, slotLeadMs + lateMs) : 0;
+  if (reason !== 'rate-limit') return new Date(nextAttemptAt);
+  const leadMs = lateMs > 0 ? Math.min(maxSlotLeadMs, lateMs + lateLeadMs) : slotLeadMs;
   return new Date(Date.parse(nextAttemptAt) - leadMs);
 }
 

@@ -1,16 +1,24 @@
+import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { vi } from 'vitest';
 import type { BatchReport } from '../../../functions/dispatcher/dispatch.ts';
 import type { RetryReport } from '../../../functions/retrier/retry.ts';
-import type { ReceivedRequest } from '../../support/http-server.ts';
-import { startReceiver } from '../../support/http-server.ts';
+import type { Services } from '../../../functions/retrier/services.ts';
+import type { Queue } from '../../../local/queue.ts';
+import { startReceiver, type ReceivedRequest } from '../../support/http-server.ts';
 import type { Lane } from './lane.ts';
+
+type Received = ReturnType<Queue['receive']>;
+
+const sweepEveryMs = 60_000;
 
 /**
  * Time for several environments at once: it stands still while any of them works, and moves on to the next one that waits for
- * its time, or to the next wake-up call. What is sent to the retries queue and what arrives at the endpoint has been worked off;
- * so all events have to be for handlers with a rate limit, and every delivery has to succeed.
+ * its time, or to the next wake-up call. What has arrived at the endpoint or in the retries queue is worked off; so no wake-up call may
+ * be stale, and what fails has to be tried again within 15 minutes.
+ *
+ * @param isUp whether a delivery succeeds
  */
-export async function startTimeline(lane: Lane) {
+export async function startTimeline(lane: Lane, isUp: (request: ReceivedRequest) => boolean = () => true) {
   const { clock } = lane;
   const nowMs = () => clock.now().getTime();
   let sleepers: { at: number; wake: () => void }[] = [];
@@ -21,7 +29,10 @@ export async function startTimeline(lane: Lane) {
   const deliveries: { at: number; request: ReceivedRequest }[] = [];
   const receiver = await startReceiver((request, response) => {
     deliveries.push({ at: nowMs(), request });
-    response.writeHead(204).end();
+    const succeeds = isUp(request);
+    // Beside its arrival, there will be its wake-up call.
+    if (!succeeds) handedOut += 1;
+    response.writeHead(succeeds ? 204 : 503).end();
   });
 
   const delay = (ms: number): Promise<unknown> =>
@@ -48,20 +59,16 @@ export async function startTimeline(lane: Lane) {
     return tracked;
   }
 
+  /** Begins a batch, in a fresh environment. Resolves when it has ended, for which time may have to pass. */
   function dispatch(
     events: Parameters<Lane['dispatchAll']>[0],
-    services = dispatcher(),
+    { handlers = 1 }: { handlers?: number } = {},
   ): Promise<BatchReport> {
-    handedOut += events.length;
-    return track(lane.dispatchAll(events, services));
+    handedOut += events.length * handlers;
+    return track(lane.dispatchAll(events, lane.coldDispatcher({}, delay)));
   }
-  const dispatcher = () => lane.coldDispatcher({}, delay);
-  const retrier = () => lane.coldRetrier({}, delay);
 
-  /** Hands the wake-up calls that the queue has now to a retrier. Answers how many. */
-  function wake(services = retrier(), atMost = 50): number {
-    const received = lane.queues.retries.receive(atMost);
-    if (received.length === 0) return 0;
+  function retry(services: Services, received: Received): void {
     handedOut += received.length;
     void track(
       lane.retryDue(services, { received }).then((report) => {
@@ -69,20 +76,50 @@ export async function startTimeline(lane: Lane) {
         reports.push(report);
       }),
     );
-    return received.length;
   }
 
-  /** Lets time pass until nobody waits any more and the queue is empty. */
-  async function pass({ retriers = [retrier(), retrier()] } = {}): Promise<void> {
+  /** What somebody else has put into the retries queue is no work that was done. */
+  const noteSent = (count: number): void => void (handedOut += count);
+
+  /** Whether something waits that nobody is at now. */
+  async function isWaiting(): Promise<boolean> {
+    if (lane.queues.retries.counts().delayed > 0) return true;
+    const { Items = [] } = await lane.dynamo.send(
+      new ScanCommand({ TableName: lane.executionsTable, IndexName: 'attention' }),
+    );
+    return Items.some(({ attention }) => String(attention).startsWith('waiting#'));
+  }
+
+  /**
+   * Lets time pass until nothing waits any more.
+   *
+   * @param lagMs how long a wake-up call is on its way from the queue to a retrier
+   * @param pollMs how often the queue is looked at
+   */
+  async function pass({ lagMs = 0, pollMs = 100 }: { lagMs?: number; pollMs?: number } = {}): Promise<void> {
+    const coldRetrier = () => lane.coldRetrier({}, delay);
+    const retriers = [coldRetrier(), coldRetrier()] as const;
+    let onTheirWay: { at: number; received: Received }[] = [];
+    let sweptAt = nowMs();
     for (let turn = 0; ; turn++) {
       await quiet();
-      if (wake(retriers[turn % retriers.length]) > 0) continue;
+      const received = lane.queues.retries.receive(25);
+      if (received.length > 0) onTheirWay.push({ at: nowMs() + lagMs, received });
+      const arrived = onTheirWay.find(({ at }) => at <= nowMs());
+      if (arrived !== undefined) {
+        onTheirWay = onTheirWay.filter((batch) => batch !== arrived);
+        retry(retriers[turn % 2 === 0 ? 0 : 1], arrived.received);
+        continue;
+      }
+      if (nowMs() - sweptAt >= sweepEveryMs) {
+        sweptAt = nowMs();
+        noteSent((await lane.sweep()).woken);
+        continue;
+      }
       const next = sleepers.toSorted((a, b) => a.at - b.at)[0];
-      if (next === undefined && lane.queues.retries.counts().delayed === 0) break;
-      // The queue is looked at ten times a second.
-      const poll = nowMs() + 100;
-      if (next === undefined || next.at > poll) {
-        clock.advance(100);
+      if (next === undefined && onTheirWay.length === 0 && !(await isWaiting())) break;
+      if (next === undefined || next.at > nowMs() + pollMs) {
+        clock.advance(pollMs);
         continue;
       }
       clock.advance(Math.max(0, next.at - nowMs()));
@@ -96,13 +133,13 @@ export async function startTimeline(lane: Lane) {
     url: receiver.url,
     /** In the order of their arrival, with their time. */
     deliveries,
+    /** Of the retriers. */
     reports,
-    dispatcher,
-    retrier,
     dispatch,
-    wake,
+    noteSent,
     quiet,
     pass,
+    /** When something arrived, at a path or at all. */
     times: (path?: string) =>
       deliveries.filter(({ request }) => path === undefined || request.path === path).map(({ at }) => at),
     [Symbol.asyncDispose]: receiver.close,
@@ -117,10 +154,9 @@ export function countsInWindows(
   const sorted = times.toSorted((a, b) => a - b);
   const last = sorted.at(-1) ?? 0;
   const countFrom = (from: number) => sorted.filter((at) => at >= from && at < from + windowMs).length;
-  const inside = sorted.filter((at) => at + windowMs <= last);
   return {
     most: Math.max(...sorted.map(countFrom)),
-    // The emptiest window begins just after a delivery.
-    fewest: Math.min(...inside.map((at) => countFrom(at + 1))),
+    // The emptiest one begins just after one of them.
+    fewest: Math.min(...sorted.filter((at) => at + windowMs < last).map((at) => countFrom(at + 1))),
   };
 }
