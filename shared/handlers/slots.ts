@@ -4,8 +4,6 @@ import type { RateLimits } from './rate-limit.ts';
 /** A handler with a rate limit. */
 export type RateLimited = Pick<Handler, 'id'> & { rateLimit: RateLimit };
 
-export type Slots = ReturnType<typeof createSlots>;
-
 /** A slot that comes within this time is waited for; what has a later one waits as data. */
 export const maxSlotWaitMs = 2000;
 
