@@ -220,6 +220,66 @@ describe('a rate limit', () => {
   });
 });
 
+describe('what waits for its slot', () => {
+  /** Somebody who waits until the test lets go. */
+  function aWait() {
+    const begun = Promise.withResolvers<void>();
+    const over = Promise.withResolvers<void>();
+    const delay = async (ms: number): Promise<unknown> => {
+      begun.resolve();
+      await over.promise;
+      return lane.clock.advance(ms);
+    };
+    return { begun: begun.promise, end: over.resolve, delay };
+  }
+
+  it('keeps no call of another handler from being made, in the dispatcher', async () => {
+    await using receiver = await startReceiver();
+    await lane.register({ target: { url: `${receiver.url}/limited` }, rateLimit: { perSecond: 1 } });
+    const wait = aWait();
+    const dispatcher = lane.coldDispatcher({ MAX_CONCURRENT_DELIVERIES: '1' }, wait.delay);
+    const first = lane.dispatchAll(events(2), dispatcher);
+    await wait.begun;
+    await lane.register({ target: { url: `${receiver.url}/free` }, events: ['client.update'] });
+    lane.clock.advance(1000);
+
+    const report = await lane.dispatchAll(events(2, 'client.update'), dispatcher);
+
+    expect(report).toMatchObject({ executions: { succeeded: 2 } });
+    expect(receiver.requests.filter(({ path }) => path === '/limited')).toHaveLength(1);
+    wait.end();
+    await first;
+  });
+
+  it('keeps no call of another handler from being made, in the retrier', async () => {
+    const health = { up: false };
+    await using receiver = await startReceiver(
+      ({ path }, response) => void response.writeHead(path === '/limited' || health.up ? 200 : 503).end(),
+    );
+    await lane.register({ target: { url: `${receiver.url}/limited` }, rateLimit: { perSecond: 0.1 } });
+    const free = await lane.register({
+      target: { url: `${receiver.url}/free` },
+      retry: { schedule: [9] },
+      events: ['client.update'],
+    });
+    await lane.dispatchAll(events(2));
+    await lane.dispatchAll(events(1, 'client.update'));
+    health.up = true;
+    lane.clock.advance(8500);
+    const wait = aWait();
+    const retrier = lane.coldRetrier({ MAX_CONCURRENT_ATTEMPTS: '1' }, wait.delay);
+    const limited = lane.retryDue(retrier);
+    await wait.begun;
+    lane.clock.advance(1000);
+
+    expect(await lane.retryDue(retrier)).toMatchObject({ messages: 1, executions: { succeeded: 1 } });
+
+    expect(await byStatus(free, 'succeeded')).toHaveLength(1);
+    wait.end();
+    expect(await limited).toMatchObject({ messages: 1 });
+  });
+});
+
 describe('wake-up calls that come late', () => {
   it('in one bunch hold the rate all the same', async () => {
     await using timeline = await startTimeline(lane);
