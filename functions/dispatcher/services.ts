@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
@@ -9,17 +10,23 @@ import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
+import { createSlots } from '../../shared/handlers/slots.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { DispatcherEnv } from './env.ts';
 
 /** All that the dispatcher may touch. */
 export type Services = ReturnType<typeof buildServices>;
 
-/** Built once per environment, at its first invocation. The clock and the dice are parameters for tests. */
+/** Built once per environment, at its first invocation. The clock, the dice and the waiting are parameters for tests. */
 export function buildServices(
   env: DispatcherEnv,
-  { now = () => new Date(), random = Math.random }: { now?: () => Date; random?: () => number } = {},
+  {
+    now = () => new Date(),
+    random = Math.random,
+    delay = (ms: number): Promise<unknown> => sleep(ms),
+  }: { now?: () => Date; random?: () => number; delay?: (ms: number) => Promise<unknown> } = {},
 ) {
   const dynamo = createDynamo();
   const sqs = createSqs();
@@ -40,7 +47,9 @@ export function buildServices(
     random,
     announce,
     disableOnDemand: createDisabler({ store: store, announce }),
+    delay,
     currentRegistry: createRegistry({ store, dataKey, now }),
+    slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     executionLog: createExecutionLog({ ...executions, hours, wakeUps, retention }),

@@ -3,12 +3,14 @@ import { settleMarginMs } from '../../shared/executions/attempt.ts';
 import { isClaimed, isWaiting, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
+import { maxSlotLeadMs, wakeAt } from '../../shared/executions/retry-decision.ts';
 import { stopExecution } from '../../shared/executions/settle.ts';
 import { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { goOn } from './go-on.ts';
 import { runAttempt, type AttemptResult } from './run-attempt.ts';
 import type { Services } from './services.ts';
+import { comeToSlot, slotNeed, type ForSlot, type Slot } from './work-at-slot.ts';
 
 /** A message of the retries queue. */
 export type Message = { id: string; body: string; sentAt: Date };
@@ -38,6 +40,8 @@ type Retried =
 
 // SQS knows whole seconds, so a wake-up call comes up to a second early. Another second is for clocks that differ.
 const maxEarlyMs = 2000;
+// The wake-up call for a slot is sent for some time before it.
+const maxSlotEarlyMs = 4500;
 // Clocks that differ by more make a call come earlier than that: it goes back for the rest of the time. One for what is
 // due later still is stale.
 const maxSkewMs = 30_000;
@@ -98,20 +102,29 @@ export async function retryBatch(
   };
 }
 
-/** At most so many events are in memory at once, whatever the batch: a wake-up call is small, its event may have 1 MB. */
-function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
-  return services.inTurn(async () => {
-    const wakeUp = readWakeUp(message.body);
-    if (wakeUp === null) {
-      const { id, sentAt: receivedAt, body } = message;
-      await services.deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
-      return { kind: 'dead-letter' };
-    }
-    return workOff(services, wakeUp, deadline);
-  });
+async function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
+  const wakeUp = readWakeUp(message.body);
+  if (wakeUp === null) {
+    const { id, sentAt: receivedAt, body } = message;
+    await services.deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
+    return { kind: 'dead-letter' };
+  }
+  for (let slot: Slot = null; ;) {
+    const at = { slot, deadline };
+    // At most so many events are in memory at once, whatever the batch: a wake-up call is small, its event may have 1 MB.
+    const result = await services.inTurn(() => workOff(services, wakeUp, at));
+    if (result.kind !== 'early' && result.kind !== 'needs-slot') return result;
+    const next = await comeToSlot(services, result, at);
+    if (next.kind !== 'go-on') return next;
+    slot = next.slot;
+  }
 }
 
-async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Promise<Retried> {
+async function workOff(
+  services: Services,
+  wakeUp: WakeUp,
+  { slot, deadline }: { slot: Slot; deadline: Date },
+): Promise<Retried | ForSlot> {
   const { claims, wakeUps, now, delay } = services;
   const execution = await claims.read(wakeUp);
   if (execution === null) return { kind: 'stale' };
@@ -134,15 +147,19 @@ async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Prom
   if (standing === 'disabled' || standing === 'archived' || standing === 'deleted') {
     return endExecution(services, execution, standing);
   }
-  if (earlyMs > maxSkewMs) return { kind: 'stale' };
-  if (earlyMs > maxEarlyMs) return sendAgain(due);
+  const hasSlot = execution.record.state.reason === 'rate-limit';
+  if (earlyMs > maxSkewMs + (hasSlot ? maxSlotLeadMs : 0)) return { kind: 'stale' };
+  if (earlyMs > (hasSlot ? maxSlotEarlyMs : maxEarlyMs)) return sendAgain(wakeAt(execution.record.state));
+  if (earlyMs > 0 && hasSlot) return { kind: 'early', due };
   if (earlyMs > 0) await delay(earlyMs);
 
-  const attempt = async (): Promise<Retried> => {
+  const attempt = async (): Promise<Retried | ForSlot> => {
     const registered = await findHandler(services, execution);
     if (registered === 'unknown') return sendAgain(new Date(now().getTime() + unknownHandlerWaitMs));
     if (typeof registered === 'string') return endExecution(services, execution, registered);
-    const run = () => runAttempt(services, registered, execution, deadline);
+    const run = async () =>
+      slotNeed(registered.handler, execution, slot, now()) ??
+      runAttempt(services, registered, execution, deadline);
     const isScript = registered.handler.target.type === 'script';
     const result = await (isScript ? services.scriptsInTurn(run) : run());
     return result.kind === 'put-off' ? sendAgain(now()) : result;

@@ -7,10 +7,13 @@ import { createAnnouncer } from '../../shared/events/own-events.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createPostponer } from '../../shared/executions/postpone.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
+import { createSlots } from '../../shared/handlers/slots.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
 
@@ -48,8 +51,10 @@ export function buildServices(
     handlers,
     disableOnDemand: createDisabler({ store: handlers, announce }),
     currentRegistry: createRegistry({ store: handlers, dataKey, now }),
+    slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
+    postpone: createPostponer({ ...executions, wakeUps }),
     wakeUps,
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     hours,

@@ -5,17 +5,18 @@ import { maxDelaySeconds } from '../aws/queues.ts';
 import { executionsTable } from '../aws/tables.ts';
 import { attentionPartitions } from './item.ts';
 import type { ExecutionKey } from './key.ts';
-import { lostAt } from './retry-decision.ts';
+import type { Waiting } from './life-cycle.ts';
+import { lostAt, wakeAt } from './retry-decision.ts';
 import type { WakeUp } from './wake-ups.ts';
 
 /** An entry of the index: an execution that the sweeper must look at. */
 export type DueEntry = ExecutionKey & { attention: string; attentionKey: string };
 
-type Due = { generation: number; nextAttemptAt: string };
+type Due = Pick<Waiting, 'reason' | 'nextAttemptAt'> & { generation: number };
 
-const callFor = ({ pk, sk }: ExecutionKey, { generation, nextAttemptAt }: Due) => ({
+const callFor = ({ pk, sk }: ExecutionKey, { generation, ...waiting }: Due) => ({
   wakeUp: { pk, sk, generation },
-  due: new Date(nextAttemptAt),
+  due: wakeAt(waiting),
 });
 
 const pageSize = 100;

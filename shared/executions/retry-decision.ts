@@ -39,6 +39,16 @@ const maxRetryAfterSeconds = 24 * hour;
 /** A wake-up call that has not come this long after its time is lost: the sweeper sends another one. Seconds. */
 const lostAfterSeconds = 2 * minute;
 
+/**
+ * How long before its slot the wake-up call of an execution is sent for, milliseconds. A call that comes late misses the slot: it may
+ * take the second that Lambda gathers messages for, and the start of an environment.
+ */
+const slotLeadMs = 1500;
+export const maxSlotLeadMs = 300_000;
+
+/** When the last call was late: by how much more than that the next one is sent for earlier. A queue's second is in it, too. */
+const lateLeadMs = 2 * slotLeadMs + 1000;
+
 /** The waits of a handler's schedule, in seconds; n waits are n + 1 attempts. */
 export function waitsOf(schedule: RetrySchedule): readonly number[] {
   if (schedule === 'default') return defaultSchedule;
@@ -132,6 +142,21 @@ export function waitUntil(
       ? lostAt(due, scale)
       : new Date(due.getTime() - maxDelaySeconds * 1000).toISOString(),
   };
+}
+
+/**
+ * When the wake-up call of what waits is to come.
+ *
+ * @param lateMs how late the last one has come: so much earlier is this one sent, or a queue that is behind would make it miss its slot
+ *   for ever
+ */
+export function wakeAt(
+  { reason, nextAttemptAt }: Pick<Waiting, 'reason' | 'nextAttemptAt'>,
+  lateMs = 0,
+): Date {
+  if (reason !== 'rate-limit') return new Date(nextAttemptAt);
+  const leadMs = lateMs > 0 ? Math.min(maxSlotLeadMs, lateMs + lateLeadMs) : slotLeadMs;
+  return new Date(Date.parse(nextAttemptAt) - leadMs);
 }
 
 /** Whether the queue can wait until `due`, so that the wake-up call is sent at once. */

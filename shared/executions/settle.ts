@@ -43,6 +43,20 @@ export const holdExecution = (
   request: null,
 });
 
+/** An execution whose first attempt waits for its slot, because its handler has a rate limit. */
+export const putOffToSlot = (
+  beginning: Beginning,
+  slot: Date,
+  { now, scale }: { now: Date; scale: number },
+): ExecutionRecord => ({
+  ...beginning,
+  state: waitUntil(slot, { reason: 'rate-limit', now, scale }),
+  startedAt: now.toISOString(),
+  attemptCount: 0,
+  attempts: [],
+  request: null,
+});
+
 /**
  * The execution after one more call: the attempt noted, its state decided. A call that was put off is no attempt.
  *

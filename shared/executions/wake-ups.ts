@@ -2,7 +2,7 @@ import { SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import { z } from 'zod';
 import { maxDelaySeconds } from '../aws/queues.ts';
 import type { ExecutionRecord } from './execution.ts';
-import { ridesInQueue } from './retry-decision.ts';
+import { ridesInQueue, wakeAt } from './retry-decision.ts';
 
 /**
  * What the retries queue carries: that it is time for the next attempt of an execution. What waits is data, this is only a
@@ -44,11 +44,18 @@ export function createWakeUps({ sqs, queueUrl, now }: { sqs: SQSClient; queueUrl
     });
   }
 
-  /** Sends the wake-up call of an execution that was just written, where it waits and the queue can wait so long. */
-  async function sendFor({ key, state, generation }: ExecutionRecord): Promise<void> {
+  /**
+   * Sends the wake-up call of an execution that was just written, where it waits and the queue can wait so long.
+   *
+   * @param lateMs how late its last one has come
+   */
+  async function sendFor(
+    { key, state, generation }: Pick<ExecutionRecord, 'key' | 'state' | 'generation'>,
+    { lateMs = 0 }: { lateMs?: number } = {},
+  ): Promise<void> {
     if (!('nextAttemptAt' in state)) return;
-    const due = new Date(state.nextAttemptAt);
-    if (ridesInQueue(due, now())) await send({ ...key, generation }, due);
+    if (ridesInQueue(new Date(state.nextAttemptAt), now()))
+      await send({ ...key, generation }, wakeAt(state, lateMs));
   }
 
   function sendPending(): void {

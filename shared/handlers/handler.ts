@@ -190,6 +190,13 @@ const RetrySchedule = z
   );
 export type RetrySchedule = z.output<typeof RetrySchedule>;
 
+const RateLimit = z
+  .strictObject({
+    perSecond: z.number().min(0.01).max(1000).describe('Calls a second; 0.01 is one in 100 seconds'),
+  })
+  .describe('How many calls a second the target gets, later attempts among them. null: no limit');
+export type RateLimit = z.output<typeof RateLimit>;
+
 export const HandlerStatus = z.enum(['enabled', 'disabled', 'archived']);
 export type HandlerStatus = z.output<typeof HandlerStatus>;
 
@@ -221,7 +228,7 @@ export const HandlerInput = z.strictObject({
       'halt: handlers of a later priority wait, for each event, until this one has succeeded with it',
     ),
   retry: z.strictObject({ schedule: RetrySchedule.default('default') }).default({ schedule: 'default' }),
-  rateLimit: z.null(notYet).default(null),
+  rateLimit: RateLimit.nullable().default(null),
 });
 export type HandlerInput = z.output<typeof HandlerInput>;
 

@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { Handler, HandlerStatus } from './handler.ts';
+import { rateLimitKey } from './rate-limit.ts';
 
 /** A handler and what only the stores see. */
 export type StoredHandler = {
@@ -179,10 +180,16 @@ export function createHandlerStore({
     return isDone ? 'already' : 'changed';
   }
 
-  /** Takes the mark off a handler whose waiting executions are seen to. It stays when the handler has changed meanwhile. */
+  /**
+   * Takes the mark off a handler whose waiting executions are seen to. It stays when the handler has changed meanwhile. Of a deleted one
+   * nothing is left.
+   */
   async function settled({ id, version, status }: Settling): Promise<void> {
     const which = { TableName: tableName, Key: keyOf(id), ...atVersion(version) };
     try {
+      // First, so that a crash in between does both again.
+      if (status === 'deleted')
+        await dynamo.send(new DeleteCommand({ TableName: tableName, Key: rateLimitKey(id) }));
       // Nobody's view of the handlers depends on it, so the revision stays.
       await dynamo.send(
         status === 'deleted'

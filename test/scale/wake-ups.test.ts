@@ -48,7 +48,7 @@ async function store(records: readonly ExecutionRecord[]): Promise<void> {
     }));
     const RequestItems = { [lane.executionsTable]: requests };
     expect((await lane.dynamo.send(new BatchWriteCommand({ RequestItems }))).UnprocessedItems).toEqual({});
-    await Promise.all(page.map(wakeUps.sendFor));
+    await Promise.all(page.map((record) => wakeUps.sendFor(record)));
   }
 }
 

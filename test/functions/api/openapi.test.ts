@@ -255,17 +255,23 @@ describe('GET /v1/openapi.json', () => {
         .filter(([, property]) => 'default' in property)
         .map(([name, property]) => [name, property.default as unknown]),
     );
-    // The generator leaves a default of null out; such a field is of the type null so far.
+    // The generator leaves a default of null out where a field has the type null alone, so far.
     expect(defaults).toEqual({
       description: '',
       status: 'enabled',
       priority: 100,
       onFailure: 'continue',
       retry: { schedule: 'default' },
+      rateLimit: null,
     });
-    for (const name of ['filter', 'transform', 'rateLimit']) {
+    for (const name of ['filter', 'transform']) {
       expect(schema.properties[name]).toMatchObject({ type: 'null' });
     }
+    expect(schema.properties.rateLimit).toMatchObject({
+      type: ['object', 'null'],
+      properties: { perSecond: { type: 'number', minimum: 0.01, maximum: 1000 } },
+      additionalProperties: false,
+    });
     const target = JSON.stringify(schema.properties.target);
     for (const said of ['"default":"POST"', '"default":{}', '"default":10000', '"default":"standard"']) {
       expect(target).toContain(said);

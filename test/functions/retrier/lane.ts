@@ -3,7 +3,7 @@ import { DispatcherEnv } from '../../../functions/dispatcher/env.ts';
 import { dispatchBatch, type BatchReport } from '../../../functions/dispatcher/dispatch.ts';
 import {
   buildServices as buildDispatcher,
-  type Services as Dispatcher,
+  type Services as DispatcherServices,
 } from '../../../functions/dispatcher/services.ts';
 import { RetrierEnv } from '../../../functions/retrier/env.ts';
 import { retryBatch, type RetryReport } from '../../../functions/retrier/retry.ts';
@@ -14,6 +14,7 @@ import {
   type Services as Sweeper,
 } from '../../../functions/sweeper/services.ts';
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
+import type { Queue } from '../../../local/queue.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import { sentAtAttribute } from '../../../shared/events/requeue.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
@@ -21,20 +22,37 @@ import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startEnvironment } from '../environment.ts';
 
+type Received = ReturnType<Queue['receive']>;
+
+export type Lane = Awaited<ReturnType<typeof startLane>>;
+
 /** The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock. */
 export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   const clock = createClock(start);
   const { now } = clock;
   const environment = await startEnvironment({ now });
   const retriers: Services[] = [];
+  const dispatchers: DispatcherServices[] = [];
+  // Unless a test has a way of its own, the clock is moved by what is waited for. Several wait at once, each for a time of its own.
+  const advance = async (ms: number): Promise<unknown> => clock.reach(new Date(now().getTime() + ms));
+
+  /** A fresh environment of the dispatcher. It waits by the clock. */
+  function coldDispatcher(settings: Record<string, string> = {}, delay = advance): DispatcherServices {
+    const services = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
+      now,
+      random: () => 0.5,
+      delay,
+    });
+    dispatchers.push(services);
+    return services;
+  }
 
   /** A fresh environment of the retrier. It waits by the clock. */
-  function coldRetrier(settings: Record<string, string> = {}): Services {
+  function coldRetrier(settings: Record<string, string> = {}, delay = advance): Services {
     const services = buildRetrier(parseEnv(RetrierEnv, { ...environment.variables, ...settings }), {
       now,
       random: () => 0.5,
-      // Several wait at once, each for a time of its own.
-      delay: async (ms) => clock.reach(new Date(now().getTime() + ms)),
+      delay,
     });
     retriers.push(services);
     return services;
@@ -46,30 +64,28 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
-  async function dispatch(
+  const dispatch = (
     event: Parameters<typeof anEvent>[0] = {},
     settings: Record<string, string> = {},
-  ): Promise<BatchReport> {
-    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
-      now,
-      random: () => 0.5,
-    });
-    const report = await dispatchBatch(
-      dispatcher,
-      [
-        {
-          id: randomUUID(),
-          body: anEvent({ time: now().toISOString(), ...event }),
-          sentAt: now(),
-          receives: 1,
-          sentAgain: false,
-        },
-      ],
-      inMs(180_000),
+  ): Promise<BatchReport> => dispatchAll([event], coldDispatcher(settings));
+
+  /** Dispatches events in one batch, each as its first delivery. */
+  const dispatchAll = (
+    events: readonly Parameters<typeof anEvent>[0][],
+    services: DispatcherServices = coldDispatcher(),
+    { deadline = inMs(180_000) }: { deadline?: Date } = {},
+  ): Promise<BatchReport> =>
+    dispatchBatch(
+      services,
+      events.map((event) => ({
+        id: randomUUID(),
+        body: anEvent({ time: now().toISOString(), ...event }),
+        sentAt: now(),
+        receives: 1,
+        sentAgain: false,
+      })),
+      deadline,
     );
-    await dispatcher.targets.agent.close();
-    return report;
-  }
 
   /**
    * Dispatches what was sent to the events queue again, in a fresh environment.
@@ -77,12 +93,9 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
    * @param change what is to be otherwise in it
    */
   async function dispatchSentAgain(
-    change: (services: Dispatcher) => Partial<Dispatcher> = () => ({}),
+    change: (services: DispatcherServices) => Partial<DispatcherServices> = () => ({}),
   ): Promise<BatchReport> {
-    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, environment.variables), {
-      now,
-      random: () => 0.5,
-    });
+    const dispatcher = coldDispatcher();
     const received = environment.queues.events.receive(50);
     const report = await dispatchBatch(
       { ...dispatcher, ...change(dispatcher) },
@@ -97,16 +110,17 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     );
     const done = received.filter(({ messageId }) => !report.failedMessageIds.includes(messageId));
     environment.queues.events.delete(done.map(({ receiptHandle }) => receiptHandle));
-    await dispatcher.targets.agent.close();
     return report;
   }
 
   /** Hands the retrier what the queue has for it now; what it has worked off is gone from there. */
   async function retryDue(
     services: Services = coldRetrier(),
-    { deadline = inMs(180_000) }: { deadline?: Date } = {},
+    {
+      deadline = inMs(180_000),
+      received = environment.queues.retries.receive(50),
+    }: { deadline?: Date; received?: Received } = {},
   ): Promise<RetryReport> {
-    const received = environment.queues.retries.receive(50);
     const report = await retryBatch(
       services,
       received.map(({ messageId, body, sentAt }) => ({ id: messageId, body, sentAt: new Date(sentAt) })),
@@ -124,10 +138,12 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   return {
     ...environment,
     clock,
+    coldDispatcher,
     coldRetrier,
     coldSweeper,
     dispatch,
     dispatchSentAgain,
+    dispatchAll,
     retryDue,
     wake,
     /** Changes executions as the API and the sweeper do. */
@@ -135,7 +151,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     sweep: (services = sweeper): Promise<SweepReport> => sweep(services, inMs(60_000)),
     /** After each test. */
     async clear() {
-      await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));
+      const built = [...dispatchers.splice(0), ...retriers.splice(0)];
+      await Promise.all(built.map(({ targets }) => targets.agent.destroy()));
       await environment.clear();
       // It remembers the revision of tables that are empty now.
       sweeper = coldSweeper();

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Outcome } from '../../../shared/delivery/outcome.ts';
-import { afterAttempt, defaultSchedule, waitsOf } from '../../../shared/executions/retry-decision.ts';
+import { afterAttempt, defaultSchedule, wakeAt, waitsOf } from '../../../shared/executions/retry-decision.ts';
 
 const now = new Date('2026-11-23T10:00:00.000Z');
 const broken: Outcome = {
@@ -35,6 +35,27 @@ describe('the default schedule', () => {
     expect(waits).toEqual([5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]);
     expect(waits.reduce((sum, wait) => sum + wait) / 86_400).toBeCloseTo(3.15, 2);
     expect(decide(broken, { attempt: 10 })).toEqual({ status: 'failed' });
+  });
+});
+
+describe('wakeAt', () => {
+  const nextAttemptAt = '2026-11-23T11:00:00.000Z';
+
+  it.each(['retry', 'busy'] as const)(
+    'is the time of the next attempt of %s, however late the last call was',
+    (reason) => {
+      expect(wakeAt({ reason, nextAttemptAt })).toEqual(new Date(nextAttemptAt));
+      expect(wakeAt({ reason, nextAttemptAt }, 5000)).toEqual(new Date(nextAttemptAt));
+    },
+  );
+
+  it.each([
+    [0, '2026-11-23T10:59:58.500Z'],
+    [300, '2026-11-23T10:59:55.700Z'],
+    [20_000, '2026-11-23T10:59:36.000Z'],
+    [86_400_000, '2026-11-23T10:55:00.000Z'],
+  ])('is before a slot, and more so when the last call was late: by %d ms', (lateMs, at) => {
+    expect(wakeAt({ reason: 'rate-limit', nextAttemptAt }, lateMs)).toEqual(new Date(at));
   });
 });
 

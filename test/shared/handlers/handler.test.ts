@@ -298,7 +298,6 @@ describe('what is not available yet', () => {
   it.each([
     ['filter', { filter: { source: ['billing'] } }],
     ['transform', { transform: 'detail.data.name' }],
-    ['rateLimit', { rateLimit: { perSecond: 5 } }],
     ['target.auth', { target: { ...target, auth: { type: 'bearer', token: 't' } } }],
     ['target.format', { target: { ...target, format: 'cloudevents' } }],
   ])('refuses %s with any value but its default', (field, changes) => {

@@ -1,6 +1,8 @@
+import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConflictError, NotFoundError } from '../../../shared/errors.ts';
-import { createHandlerStore } from '../../../shared/handlers/store.ts';
+import { createRateLimits, rateLimitKey } from '../../../shared/handlers/rate-limit.ts';
+import { createHandlerStore, type Settling } from '../../../shared/handlers/store.ts';
 import { aHandler } from '../../support/builders.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
 import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
@@ -101,6 +103,26 @@ describe('the handler store', () => {
     const { handler } = await store.get(made.handler.id);
     expect(won).toMatchObject({ value: handler.name });
     expect(handler.version).toBe(2);
+  });
+});
+
+describe('a deleted handler', () => {
+  it('leaves nothing behind when its executions are seen to, the row of its slots neither', async () => {
+    const made = await storedOnce();
+    const { id } = made.handler;
+    const other = await storedOnce();
+    const limits = createRateLimits({ dynamo: db.dynamo, tableName: db.handlersTable, now });
+    for (const handler of [made, other]) await limits.reserve(handler.handler.id, { perSecond: 5 }, 1);
+    await store.remove(id, 1);
+    const settling = (await store.readAll()).settling.find((stopped) => stopped.id === id);
+
+    await store.settled(settling as Settling);
+
+    const rowOf = (handlerId: string) =>
+      db.dynamo.send(new GetCommand({ TableName: db.handlersTable, Key: rateLimitKey(handlerId) }));
+    expect(await rowOf(id)).not.toHaveProperty('Item');
+    expect(await rowOf(other.handler.id)).toHaveProperty('Item');
+    expect((await store.readAll()).settling.filter((stopped) => stopped.id === id)).toEqual([]);
   });
 });
 

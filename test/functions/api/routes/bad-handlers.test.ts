@@ -116,6 +116,13 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ],
   ['51 waits', { retry: { schedule: Array.from({ length: 51 }, () => 5) } }, ['retry.schedule']],
   ['waits of 35 days', { retry: { schedule: Array.from({ length: 5 }, () => 604_800) } }, ['retry.schedule']],
+  ['no calls a second', { rateLimit: { perSecond: 0 } }, ['rateLimit.perSecond']],
+  ['a call in 101 seconds', { rateLimit: { perSecond: 1 / 101 } }, ['rateLimit.perSecond']],
+  ['1001 calls a second', { rateLimit: { perSecond: 1001 } }, ['rateLimit.perSecond']],
+  ['calls a second as text', { rateLimit: { perSecond: '5' } }, ['rateLimit.perSecond']],
+  ['a rate limit that is a number', { rateLimit: 5 }, ['rateLimit']],
+  ['a rate limit without a rate', { rateLimit: {} }, ['rateLimit.perSecond']],
+  ['a rate limit a minute', { rateLimit: { perSecond: 1, perMinute: 60 } }, ['rateLimit.perMinute']],
   ['an unknown field of retry', { retry: { schedule: 'default', max: 3 } }, ['retry.max']],
   ['an id of its own', { id: 'h_mine' }, ['id']],
   ['onFailure that is nothing', { onFailure: 'stop' }, ['onFailure']],
@@ -127,7 +134,6 @@ const notYet: [name: string, change: object, field: string][] = [
   ['a transform', { transform: 'detail.data' }, 'transform'],
   ['auth', withTarget({ auth: { type: 'bearer', token: 't' } }), 'target.auth'],
   ['another format', withTarget({ format: 'cloudevents' }), 'target.format'],
-  ['a rate limit', { rateLimit: { perSecond: 5 } }, 'rateLimit'],
 ];
 
 describe('POST /v1/handlers, 400', () => {
@@ -277,6 +283,9 @@ describe('POST /v1/handlers, 201', () => {
     ['a script', { target: { type: 'script', script: 'rates-handoff', timeoutMs: 120_000 } }],
     ['no retries', { retry: { schedule: 'none' } }],
     ['no retries, as a list', { retry: { schedule: [] } }],
+    ['a rate limit', { rateLimit: { perSecond: 5 } }],
+    ['the least rate limit', { rateLimit: { perSecond: 0.01 } }],
+    ['the largest rate limit', { rateLimit: { perSecond: 1000 } }],
     ['a schedule of its own', { retry: { schedule: [1, 60, 604_800] } }],
     ['defaults that are said', { filter: null, transform: null, rateLimit: null, onFailure: 'continue' }],
   ])('%s', async (_, change) => {
