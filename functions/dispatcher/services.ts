@@ -1,5 +1,6 @@
 import pLimit from 'p-limit';
 import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
@@ -8,9 +9,13 @@ import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { DispatcherEnv } from './env.ts';
+
+/** Calls of one handler under way at once: it leaves some to the others. */
+const maxCallsOfHandler = 200;
 
 /** All that the dispatcher may touch. */
 export type Services = ReturnType<typeof buildServices>;
@@ -33,11 +38,25 @@ export function buildServices(
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const scale = env.RETRY_SCALE;
+  const currentRegistry = createRegistry({ store, dataKey, now });
+  const circuits = createCircuits({
+    health: createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers: store, scale, now }),
+    currentRegistry,
+    isOn: env.CIRCUITS,
+    lane: 'first',
+    maxCalls: maxCallsOfHandler,
+    scale,
+    now,
+    random,
+  });
   return {
     now,
     random,
     disableOnDemand: (handler: Handler) => store.disable(handler, 'gone'),
-    currentRegistry: createRegistry({ store, dataKey, now }),
+    circuits,
+    observe: circuits.observe,
+    currentRegistry,
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     executionLog: createExecutionLog({ ...executions, hours, wakeUps, retention }),

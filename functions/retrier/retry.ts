@@ -1,12 +1,15 @@
 import { NotFoundError } from '../../shared/errors.ts';
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
+import type { Refusal } from '../../shared/delivery/circuits.ts';
 import { isClaimed, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { stopExecution } from '../../shared/executions/settle.ts';
 import { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { admitAgain, admitWakeUp, giveBack, refuseAttempt, type Admission } from './admission.ts';
 import { runAttempt, type AttemptResult } from './run-attempt.ts';
+import { runProbe } from './run-probe.ts';
 import type { Services } from './services.ts';
 
 /** A message of the retries queue. */
@@ -33,6 +36,8 @@ export type RetryReport = {
 type Retried =
   | AttemptResult
   | { kind: 'dead-letter' }
+  /** There is no place among the attempts of its handler any more. */
+  | { kind: 'crowded' }
   | { kind: 'failed'; messageId: string; error: unknown };
 
 // SQS knows whole seconds, so a wake-up call comes up to a second early. Another second is for clocks that differ.
@@ -70,7 +75,7 @@ export async function retryBatch(
   );
 
   const executions = { succeeded: 0, failed: 0, waiting: 0, held: 0 };
-  const problems = uncounted;
+  const problems = [...uncounted, ...(await services.circuits.flush())];
   const failedMessageIds: string[] = [];
   for (const result of results) {
     if (result.kind === 'settled') {
@@ -95,19 +100,37 @@ export async function retryBatch(
 }
 
 /** At most so many events are in memory at once, whatever the batch: a wake-up call is small, its event may have 1 MB. */
-function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
-  return services.inTurn(async () => {
-    const wakeUp = readWakeUp(message.body);
-    if (wakeUp === null) {
-      const { id, sentAt: receivedAt, body } = message;
-      await services.deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
-      return { kind: 'dead-letter' };
-    }
-    return workOff(services, wakeUp, deadline);
-  });
+async function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
+  const { inTurn, deadLetters, wakeUps, now } = services;
+  const wakeUp = readWakeUp(message.body);
+  if (wakeUp === null) {
+    const { id, sentAt: receivedAt, body } = message;
+    await inTurn(() =>
+      deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body }),
+    );
+    return { kind: 'dead-letter' };
+  }
+  const { probe } = wakeUp;
+  if (probe !== undefined) {
+    const result = await inTurn(() => runProbe(services, { ...wakeUp, probe }, deadline));
+    if (result.kind === 'put-off') await wakeUps.send(wakeUp, now());
+    return result;
+  }
+  for (;;) {
+    const admission = await admitWakeUp(services, wakeUp);
+    const result = await inTurn(() =>
+      workOff(services, wakeUp, admission, deadline).finally(() => giveBack(admission)),
+    );
+    if (result.kind !== 'crowded') return result;
+  }
 }
 
-async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Promise<Retried> {
+async function workOff(
+  services: Services,
+  wakeUp: WakeUp,
+  admission: Admission,
+  deadline: Date,
+): Promise<Retried> {
   const { claims, wakeUps, now, delay } = services;
   const execution = await claims.readWaiting(wakeUp);
   if (
@@ -130,12 +153,19 @@ async function workOff(services: Services, wakeUp: WakeUp, deadline: Date): Prom
   }
   if (earlyMs > maxSkewMs) return { kind: 'stale' };
   if (earlyMs > maxEarlyMs) return sendAgain(due);
-  if (earlyMs > 0) await delay(earlyMs);
+  if (earlyMs > 0) {
+    giveBack(admission);
+    await delay(earlyMs);
+  }
 
   const attempt = async (): Promise<Retried> => {
     const registered = await findHandler(services, execution);
     if (registered === 'unknown') return sendAgain(new Date(now().getTime() + unknownHandlerWaitMs));
     if (typeof registered === 'string') return endExecution(services, execution, registered);
+    if (!admitAgain(services, registered, admission)) return { kind: 'crowded' };
+    const isRefused = admission.answer === 'open' || admission.answer === 'busy';
+    if (isRefused && execution.record.state.byHand !== true)
+      return refuseAttempt(services, execution, admission.answer as Refusal);
     const run = () => runAttempt(services, registered, execution, deadline);
     const isScript = registered.handler.target.type === 'script';
     const result = await (isScript ? services.scriptsInTurn(run) : run());

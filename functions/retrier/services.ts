@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
@@ -8,9 +9,13 @@ import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
+
+/** Of the attempts under way at once, one handler gets at most this share. */
+const shareOfHandler = 1 / 4;
 
 /** All that the retrier may touch. */
 export type Services = ReturnType<typeof buildServices>;
@@ -36,13 +41,29 @@ export function buildServices(
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
   const wakeUps = createWakeUps({ sqs: createSqs(), queueUrl: env.RETRIES_QUEUE, now });
+  const scale = env.RETRY_SCALE;
+  const health = createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers, scale, now });
+  const currentRegistry = createRegistry({ store: handlers, dataKey, now });
+  const circuits = createCircuits({
+    health,
+    currentRegistry,
+    isOn: env.CIRCUITS,
+    lane: 'later',
+    maxCalls: Math.ceil(env.MAX_CONCURRENT_ATTEMPTS * shareOfHandler),
+    scale,
+    now,
+    random,
+  });
   return {
     now,
     random,
     delay,
+    health,
+    circuits,
+    observe: circuits.observe,
     handlers,
     disableOnDemand: (handler: Handler) => handlers.disable(handler, 'gone'),
-    currentRegistry: createRegistry({ store: handlers, dataKey, now }),
+    currentRegistry,
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
     wakeUps,

@@ -18,6 +18,8 @@ export type AttemptServices = {
   retryScale: number;
   /** Disables a handler whose endpoint has asked for it, unless it has been changed since it was read. */
   disableOnDemand: (handler: Handler) => Promise<'changed' | 'disabled'>;
+  /** Makes the call, and learns from it how the target is. */
+  observe: (registered: RegisteredHandler, call: () => Promise<Outcome>) => Promise<Outcome>;
 };
 
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
@@ -29,14 +31,14 @@ export const settleMarginMs = 5000;
  * @param call what is done instead of calling the target, where the outcome is known without
  */
 export async function makeAttempt(
-  { targets, now, random, retryScale, disableOnDemand }: AttemptServices,
-  { handler, signing }: RegisteredHandler,
+  { targets, now, random, retryScale, disableOnDemand, observe }: AttemptServices,
+  registered: RegisteredHandler,
   execution: Beginning | ExecutionRecord,
   event: DomainEvent,
   call: () => Outcome | Promise<Outcome> = () =>
     invokeTarget(targets, {
-      handler,
-      signing,
+      handler: registered.handler,
+      signing: registered.signing,
       event,
       execution: {
         id: encodeExecutionId(execution.key),
@@ -44,8 +46,9 @@ export async function makeAttempt(
       },
     }),
 ): Promise<ExecutionRecord> {
+  const { handler } = registered;
   const startedAt = now();
-  const outcome = await call();
+  const outcome = await observe(registered, async () => call());
   const endedAt = now();
   const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
   const handlerIs = isUnwanted ? await disableOnDemand(handler) : 'as-called';
