@@ -114,6 +114,7 @@ export async function startEngine(
       allowHttp: config.HANDOFF_ALLOW_HTTP,
       allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
+      circuitBreaker: config.HANDOFF_CIRCUIT_BREAKER,
       dynamoDbEndpoint: tables.endpoint,
       credentials: tables.credentials,
       privateEndpoint: `http://127.0.0.1:${privateServer.port}`,

@@ -63,6 +63,7 @@ export class Retries extends Construct {
         SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        CIRCUITS: config.circuitBreaker,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },
@@ -99,6 +100,7 @@ export class Retries extends Construct {
         RETRIES_DEAD_LETTERS_QUEUE: drain('RETRIES_DEAD_LETTERS_QUEUE', this.deadLetters),
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        CIRCUITS: config.circuitBreaker,
       },
     });
     // Nobody repeats a run that was missed or failed, neither the rule nor Lambda: the next one is a minute away, and

@@ -14,16 +14,21 @@ import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startEnvironment } from '../environment.ts';
 
-/** The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock. */
-export async function startLane(start = '2026-11-23T10:00:01.000Z') {
+/**
+ * The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock.
+ *
+ * @param settings of the sweeper, and of the others where a test does not say otherwise
+ */
+export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Record<string, string> = {}) {
   const clock = createClock(start);
   const { now } = clock;
   const environment = await startEnvironment({ now });
+  const variables = { ...environment.variables, ...common };
   const retriers: Services[] = [];
 
   /** A fresh environment of the retrier. It waits by the clock. */
   function coldRetrier(settings: Record<string, string> = {}): Services {
-    const services = buildRetrier(parseEnv(RetrierEnv, { ...environment.variables, ...settings }), {
+    const services = buildRetrier(parseEnv(RetrierEnv, { ...variables, ...settings }), {
       now,
       random: () => 0.5,
       delay: async (ms) => clock.advance(ms),
@@ -31,29 +36,35 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     retriers.push(services);
     return services;
   }
-  const sweeper = buildSweeper(parseEnv(SweeperEnv, environment.variables), { now });
+  const coldSweeper = () => buildSweeper(parseEnv(SweeperEnv, variables), { now });
+  const sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
   /** Dispatches an event, as its first delivery, in a fresh environment. */
-  async function dispatch(
+  const dispatch = (
+    event: Parameters<typeof anEvent>[0] = {},
+    settings: Record<string, string> = {},
+  ): Promise<BatchReport> => dispatchSome(1, event, settings);
+
+  /** The same for a batch of several. */
+  async function dispatchSome(
+    count: number,
     event: Parameters<typeof anEvent>[0] = {},
     settings: Record<string, string> = {},
   ): Promise<BatchReport> {
-    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
+    const dispatcher = buildDispatcher(parseEnv(DispatcherEnv, { ...variables, ...settings }), {
       now,
       random: () => 0.5,
     });
     const report = await dispatchBatch(
       dispatcher,
-      [
-        {
-          id: randomUUID(),
-          body: anEvent({ time: now().toISOString(), ...event }),
-          sentAt: now(),
-          receives: 1,
-          sentAgain: false,
-        },
-      ],
+      Array.from({ length: count }, () => ({
+        id: randomUUID(),
+        body: anEvent({ time: now().toISOString(), ...event }),
+        sentAt: now(),
+        receives: 1,
+        sentAgain: false,
+      })),
       inMs(180_000),
     );
     await dispatcher.targets.agent.close();
@@ -84,10 +95,12 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     ...environment,
     clock,
     coldRetrier,
+    coldSweeper,
     dispatch,
+    dispatchSome,
     retryDue,
     wake,
-    sweep: (): Promise<SweepReport> => sweep(sweeper, inMs(60_000)),
+    sweep: (services = sweeper): Promise<SweepReport> => sweep(services, inMs(60_000)),
     /** After each test. */
     async clear() {
       await Promise.all(retriers.splice(0).map(({ targets }) => targets.agent.destroy()));
