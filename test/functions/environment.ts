@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pLimit from 'p-limit';
 import { DeleteCommand, paginateScan, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { openQueues, type Queue, type Queues } from '../../local/queue.ts';
 import { listen } from '../../local/server.ts';
@@ -69,11 +70,15 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
     wire.reset();
     queuesFile.close();
     queuesFile = openAllQueues(queuesByName, now);
+    // Some tests leave thousands.
+    const inTurn = pLimit(25);
     for (const TableName of [handlersTable, executionsTable]) {
       const pages = paginateScan({ client: dynamo }, { TableName, ProjectionExpression: 'pk, sk' });
       for await (const { Items = [] } of pages) {
         await Promise.all(
-          Items.map(({ pk, sk }) => dynamo.send(new DeleteCommand({ TableName, Key: { pk, sk } }))),
+          Items.map(({ pk, sk }) =>
+            inTurn(() => dynamo.send(new DeleteCommand({ TableName, Key: { pk, sk } }))),
+          ),
         );
       }
     }
