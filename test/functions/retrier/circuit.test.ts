@@ -1,15 +1,12 @@
-import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { createHourlyCounts } from '../../../shared/executions/hours.ts';
-import { toItem } from '../../../shared/executions/item.ts';
 import { createMover } from '../../../shared/executions/move.ts';
 import { createReopener } from '../../../shared/executions/reopen.ts';
-import { createHealthStore } from '../../../shared/handlers/health-store.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
-import { anExecution } from '../../support/builders.ts';
 import { startReceiver, type Respond } from '../../support/http-server.ts';
 import { startLane } from './lane.ts';
+import { parkMany } from './park-many.ts';
 
 const lane = await startLane();
 afterEach(() => lane.clear());
@@ -212,7 +209,7 @@ describe('a probe', () => {
     expect(swept.map(({ probes }) => probes).toSorted()).toEqual([0, 1]);
     const [message] = lane.queues.retries.receive(1);
     if (message === undefined) throw new Error('There is no probe.');
-    lane.queues.retries.send([{ body: message.body }, { body: message.body }]);
+    await lane.queues.retries.send([{ body: message.body }, { body: message.body }]);
     await Promise.all([lane.retryDue(lane.coldRetrier()), lane.retryDue(lane.coldRetrier())]);
     expect(receiver.requests).toHaveLength(5 + 1);
   });
@@ -334,47 +331,6 @@ describe('what is parked', () => {
   });
 });
 
-type Lane = Awaited<ReturnType<typeof startLane>>;
-
-/** Parks so many executions of a handler, as dispatchers would, and opens its circuit. */
-async function parkMany(at: Lane, handler: Handler, count: number): Promise<void> {
-  const now = at.clock.now();
-  const items = Array.from({ length: count }, (_, index) =>
-    toItem(
-      anExecution({
-        handlerId: handler.id,
-        time: new Date(now.getTime() - index).toISOString(),
-        state: { status: 'waiting', reason: 'circuit' },
-        attemptCount: 0,
-        attempts: [],
-        request: null,
-      }),
-      retention,
-      now,
-    ),
-  );
-  while (items.length > 0) {
-    await at.dynamo.send(
-      new BatchWriteCommand({
-        RequestItems: {
-          [at.executionsTable]: items.splice(0, 25).map((Item) => ({ PutRequest: { Item } })),
-        },
-      }),
-    );
-  }
-  const health = createHealthStore({
-    dynamo: at.dynamo,
-    tableName: at.handlersTable,
-    handlers: at.store,
-    scale: 1,
-    now: at.clock.now,
-  });
-  const subject = { handlerId: handler.id, targetVersion: 1 };
-  const since = now.toISOString();
-  await health.reportFailures(subject, { count: 5, since, aliveAt: null, maxGapMs: minuteMs });
-  expect(await health.open(subject, { random: 0 })).toBe(true);
-}
-
 describe('10,000 parked executions', () => {
   it('of a dead endpoint cost at most 50 attempts and 1,000 writes a day', async () => {
     await using receiver = await startSick();
@@ -401,29 +357,5 @@ describe('10,000 parked executions', () => {
     expect(receiver.requests.length).toBeGreaterThan(30);
     expect(receiver.requests.length).toBeLessThanOrEqual(50);
     expect(writes()).toBeLessThanOrEqual(1000);
-  }, 120_000);
-});
-
-describe('once the endpoint is back', () => {
-  it('2,000 parked executions are delivered within three minutes, at a retry scale of 0.01', async () => {
-    const scale = 0.01;
-    const fast = await startLane(undefined, { RETRY_SCALE: String(scale) });
-    try {
-      await using receiver = await startReceiver();
-      const handler = await fast.register({ target: { url: receiver.url } });
-      await parkMany(fast, handler, 2000);
-      const startedAt = fast.clock.now().getTime();
-      const retrier = fast.coldRetrier();
-      for (let runs = 0; runs < 10; runs++) {
-        fast.clock.advance(minuteMs * (runs === 0 ? 1 : scale));
-        expect(await fast.sweep()).toMatchObject({ problems: [] });
-        while (fast.queues.retries.counts().visible > 0) await fast.retryDue(retrier);
-      }
-      expect(receiver.requests).toHaveLength(2000);
-      expect(fast.clock.now().getTime() - startedAt).toBeLessThan(3 * minuteMs);
-    } finally {
-      await fast.clear();
-      await fast[Symbol.asyncDispose]();
-    }
   }, 120_000);
 });
