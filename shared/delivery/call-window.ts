@@ -92,11 +92,8 @@ export function createCallWindow({
   }
 
   function letIn(): void {
-    while (!isHeld && entered < size) {
-      const next = waiting.shift();
-      if (next === undefined) break;
-      next.letIn();
-    }
+    const room = isHeld ? 0 : Math.max(0, size - entered);
+    for (const waiter of waiting.splice(0, room)) waiter.letIn();
   }
 
   function turnAllAway(): void {

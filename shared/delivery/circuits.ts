@@ -39,8 +39,6 @@ const registryMaxAgeMs = 1000;
 /** How long a slow target is kept out of the first lane. */
 const slowForMs = 30_000;
 
-export type Circuits = ReturnType<typeof createCircuits>;
-
 /**
  * Whether a handler may be called now, and what its calls say about its target: to this environment at once, to the others through the
  * table, once for all failures that are there to be told.
@@ -67,7 +65,7 @@ export function createCircuits({
   random: () => number;
 }) {
   const views = new Map<string, View>();
-  let problems: unknown[] = [];
+  const problems: unknown[] = [];
 
   function viewOf({ handler, targetVersion }: RegisteredHandler): View {
     const known = views.get(handler.id);

@@ -22,7 +22,7 @@ function someMessages(count: number, type = 'client.create') {
 async function statesOf({ id }: { id: string }): Promise<Record<string, number>> {
   const states: Record<string, number> = {};
   for (const { status, reason } of await dispatcher.rowsOf(`${id}#0`)) {
-    const state = reason === undefined ? String(status) : `${String(status)}/${String(reason)}`;
+    const state = `${status as string}/${(reason ?? 'none') as string}`;
     states[state] = (states[state] ?? 0) + 1;
   }
   return states;

@@ -73,8 +73,11 @@ async function edit(handler: Handler, change: Partial<Handler>, targetVersion?: 
   );
 }
 
-const writes = () =>
-  lane.wire.calls().filter(({ operation }) => /^(Put|Update|Delete|BatchWrite)/u.test(operation)).length;
+const allWrites = () =>
+  lane.wire.calls().filter(({ operation }) => /^(Put|Update|Delete|BatchWrite)/u.test(operation));
+const writes = () => allWrites().length;
+// Hourly counts are written by a timer, too.
+const uncountedWrites = () => allWrites().filter(({ text }) => !text.includes('HOUR')).length;
 
 describe('while the circuit of a handler is open', () => {
   it('a later attempt is not made: it is parked with one write, keeps its place, and is not written again', async () => {
@@ -343,10 +346,10 @@ describe('10,000 parked executions', () => {
     for (;;) {
       const probeAt = Date.parse((await circuitOf(handler))?.probeAt ?? '');
       if (probeAt > endsAt) break;
-      const before = writes();
+      const before = uncountedWrites();
       lane.clock.set(new Date(probeAt - 1000).toISOString());
       expect(await lane.sweep()).toMatchObject({ probes: 0, problems: [] });
-      expect(writes()).toBe(before);
+      expect(uncountedWrites()).toBe(before);
       lane.clock.advance(minuteMs);
       expect(await lane.sweep()).toMatchObject({ probes: 1, problems: [] });
       await lane.retryDue(retrier);
