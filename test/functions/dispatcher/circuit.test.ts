@@ -187,25 +187,28 @@ describe('a circuit', () => {
 });
 
 describe('an endpoint that hangs', () => {
-  it('is cut off from its batch after a moment, and from the next ones at once', async () => {
-    await using hanging = await startReceiver(() => undefined);
-    await using healthy = await startReceiver();
-    const slow = await dispatcher.register({ target: { url: hanging.url, timeoutMs: 5000 } });
-    await dispatcher.register({ events: ['client.update'], target: { url: healthy.url } });
-    const services = dispatcher.coldStart({ CIRCUITS: 'false' });
-    const first = dispatcher.dispatch(someMessages(50), { services });
-    // All but the one that asks are in the log while it still hangs.
-    await expect.poll(() => statesOf(slow), { timeout: 4500 }).toEqual({ 'waiting/busy': 49 });
-    expect(hanging.requests.length).toBe(1);
+  it.each(['false', 'true'])(
+    'is cut off from its batch after a moment, and from the next ones at once (circuits: %s)',
+    async (CIRCUITS) => {
+      await using hanging = await startReceiver(() => undefined);
+      await using healthy = await startReceiver();
+      const slow = await dispatcher.register({ target: { url: hanging.url, timeoutMs: 5000 } });
+      await dispatcher.register({ events: ['client.update'], target: { url: healthy.url } });
+      const services = dispatcher.coldStart({ CIRCUITS });
+      const first = dispatcher.dispatch(someMessages(50), { services });
+      // All but the one that asks are in the log while it still hangs.
+      await expect.poll(() => statesOf(slow), { timeout: 4500 }).toEqual({ 'waiting/busy': 49 });
+      expect(hanging.requests.length).toBe(1);
 
-    const next = await dispatcher.dispatch([...someMessages(10), ...someMessages(10, 'client.update')], {
-      services,
-    });
-    expect(next).toMatchObject({ executions: { waiting: 10, succeeded: 10 } });
-    expect(hanging.requests.length).toBe(1);
-    expect(await first).toMatchObject({ executions: { waiting: 50 } });
-    for (const record of await dispatcher.rowsOf(`${slow.id}#0`)) {
-      if (record['reason'] === 'busy') expect(record).toMatchObject({ attemptCount: 0, putOffs: 1 });
-    }
-  });
+      const next = await dispatcher.dispatch([...someMessages(10), ...someMessages(10, 'client.update')], {
+        services,
+      });
+      expect(next).toMatchObject({ executions: { waiting: 10, succeeded: 10 } });
+      expect(hanging.requests.length).toBe(1);
+      expect(await first).toMatchObject({ executions: { waiting: 50 } });
+      for (const record of await dispatcher.rowsOf(`${slow.id}#0`)) {
+        if (record['reason'] === 'busy') expect(record).toMatchObject({ attemptCount: 0, putOffs: 1 });
+      }
+    },
+  );
 });

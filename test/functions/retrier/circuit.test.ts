@@ -321,17 +321,39 @@ describe('what is parked', () => {
   });
 
   it('is released where circuits have been switched off', async () => {
-    const off = await startLane(undefined, { CIRCUITS: 'false' });
-    try {
-      await using receiver = await startReceiver();
-      const handler = await off.register({ target: { url: receiver.url } });
-      await parkMany(off, handler, 3);
-      expect(await off.sweep()).toMatchObject({ released: 3 });
-    } finally {
-      await off.clear();
-      await off[Symbol.asyncDispose]();
-    }
+    await using receiver = await startSick();
+    await openCircuit(receiver.url);
+    expect(await lane.sweep(lane.coldSweeper({ CIRCUITS: 'false' }))).toMatchObject({ released: 7 });
   });
+});
+
+describe('later attempts of a handler whose endpoint hangs', () => {
+  it.each(['false', 'true'])(
+    'leave the places to others, and are put off without an attempt (circuits: %s)',
+    async (CIRCUITS) => {
+      await using hanging = await startReceiver((_, response) => {
+        if (!isHanging) response.writeHead(503).end();
+      });
+      await using healthy = await startSick();
+      let isHanging = false;
+      const slow = await lane.register({ target: { url: hanging.url, timeoutMs: 3000 } });
+      const other = await lane.register({ events: ['client.update'], target: { url: healthy.url } });
+      await lane.dispatchSome(40, {}, { CIRCUITS: 'false' });
+      await lane.dispatch({ type: 'client.update' });
+      isHanging = true;
+      healthy.health.up = true;
+      lane.clock.advance(6000);
+      const retrying = lane.retryDue(lane.coldRetrier({ CIRCUITS }));
+      await healthy.waitForRequests(2);
+      expect(await retrying).toMatchObject({ messages: 41, executions: { waiting: 40, succeeded: 1 } });
+      expect(hanging.requests).toHaveLength(40 + 1);
+      expect(await statesOf(other)).toEqual(['succeeded']);
+      const records = await lane.logOf(slow);
+      expect(records.map(stateNameOf).toSorted()).toEqual([...Array<string>(39).fill('busy'), 'retry']);
+      for (const record of records.filter((each) => stateNameOf(each) === 'busy'))
+        expect(record).toMatchObject({ attemptCount: 1, putOffs: 1 });
+    },
+  );
 });
 
 describe('10,000 parked executions', () => {

@@ -36,7 +36,8 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
     retriers.push(services);
     return services;
   }
-  const coldSweeper = () => buildSweeper(parseEnv(SweeperEnv, variables), { now });
+  const coldSweeper = (settings: Record<string, string> = {}) =>
+    buildSweeper(parseEnv(SweeperEnv, { ...variables, ...settings }), { now });
   const sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
