@@ -113,6 +113,8 @@ export const Config = z.strictObject({
     .describe(
       'Whether the execution log can be restored to any second of the last 35 days; billed by its size',
     ),
+  /** @default true */
+  circuitBreaker: DispatcherEnv.shape.CIRCUITS,
   /** @default false */
   allowHttp: DispatcherEnv.shape.ALLOW_HTTP,
   /** Comma-separated. @default '' */

@@ -49,6 +49,10 @@ export const EngineConfig = z.object({
     .max(1, 'must be a number above 0 and at most 1')
     .default(1)
     .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
+  HANDOFF_CIRCUIT_BREAKER: z
+    .stringbool('must be true or false')
+    .default(true)
+    .describe('Whether handlers whose target is down are left alone until a probe gets an answer'),
   HANDOFF_ALLOW_HTTP: z
     .stringbool('must be true or false')
     .default(false)

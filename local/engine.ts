@@ -25,7 +25,8 @@ const requestGraceMs = 1500;
 const batchGraceMs = 3000;
 const tablesGraceMs = 1000;
 
-const sweepEveryMs = 60_000;
+// In AWS a rule starts the sweeper every minute, which is as often as a rule can. Here a run costs nothing.
+const sweepEveryMs = 10_000;
 // However short the waits of a test are made: a sweep reads eight partitions.
 const minSweepEveryMs = 250;
 const sweeperTimeoutMs = 60_000;
@@ -114,6 +115,7 @@ export async function startEngine(
       allowHttp: config.HANDOFF_ALLOW_HTTP,
       allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
+      circuitBreaker: config.HANDOFF_CIRCUIT_BREAKER,
       dynamoDbEndpoint: tables.endpoint,
       credentials: tables.credentials,
       privateEndpoint: `http://127.0.0.1:${privateServer.port}`,

@@ -9,6 +9,7 @@ export type FunctionSettings = {
   allowHttp: boolean;
   allowCidrs: string;
   retryScale: number;
+  circuitBreaker: boolean;
   dynamoDbEndpoint: string;
   credentials: { accessKeyId: string; secretAccessKey: string };
   /** Of EventBridge, SQS and Lambda. */
@@ -42,6 +43,7 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     ALLOW_HTTP: String(settings.allowHttp),
     ALLOW_CIDRS: settings.allowCidrs,
     RETRY_SCALE: String(settings.retryScale),
+    CIRCUITS: String(settings.circuitBreaker),
     AWS_REGION: region,
     AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,

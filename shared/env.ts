@@ -89,6 +89,10 @@ export const sharedEnv = {
     .max(1)
     .default(1)
     .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
+  CIRCUITS: z
+    .stringbool()
+    .default(true)
+    .describe('Whether handlers whose target is down are left alone until a probe gets an answer'),
   AWS_LAMBDA_RUNTIME_API: z
     .string()
     .optional()

@@ -46,6 +46,7 @@ export class Dispatcher extends Construct {
         LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        CIRCUITS: config.circuitBreaker,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },

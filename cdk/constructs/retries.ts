@@ -65,6 +65,7 @@ export class Retries extends Construct {
         SCRIPT_FUNCTION_PREFIX: scripts.functionPrefix,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        CIRCUITS: config.circuitBreaker,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },
@@ -103,6 +104,7 @@ export class Retries extends Construct {
         LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        CIRCUITS: config.circuitBreaker,
       },
     });
     // Nobody repeats a run that was missed or failed, neither the rule nor Lambda: the next one is a minute away, and

@@ -11,8 +11,9 @@ const text = (name: string) => ({ name, type: AttributeType.STRING });
 /** The two tables, and the key that wraps the data key of the handlers' secrets. All three outlive the stack. */
 export class Storage extends Construct {
   /**
-   * The handlers and the sealed data key, which share a table. `readAndStop`: a dispatcher disables what its endpoint says is gone.
-   * `settle`: the sweeper takes the marks off those that were stopped, and notes how far recoveries have come.
+   * The handlers, their health and the sealed data key, which share a table. `readAndStop`: a dispatcher disables what its endpoint says
+   * is gone, and notes how a target is. `settle`: the sweeper takes the marks off those that were stopped, and the right to probe, and notes
+   * how far recoveries have come.
    */
   readonly handlers: Record<'readAndStop' | 'settle' | 'readWrite', Access<'HANDLERS_TABLE'>>;
   /**

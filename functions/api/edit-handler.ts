@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
 import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
@@ -72,7 +73,7 @@ export function createHandlerEditor({
 
   /** Applies a change to a handler, and raises its version. */
   const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
-    writeOver(edit, async ({ handler: current, sealedSecrets, disabledBecause }) => {
+    writeOver(edit, async ({ handler: current, sealedSecrets, disabledBecause, targetVersion }) => {
       const handler: Handler = {
         ...apply(current),
         id: current.id,
@@ -82,11 +83,18 @@ export function createHandlerEditor({
       };
       // An edit of a handler that is disabled leaves it so, and the reason with it.
       const isStillDisabled = handler.status === 'disabled' && current.status === 'disabled';
+      // What was found out about another target, or before a person said that it is well again, does not count.
+      const isNewTarget =
+        !isDeepStrictEqual(handler.target, current.target) ||
+        (handler.status === 'enabled' && current.status !== 'enabled');
       await handlers.replace(
         {
           handler,
           sealedSecrets,
           ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
+          ...(isNewTarget
+            ? { targetVersion: handler.version }
+            : targetVersion !== undefined && { targetVersion }),
         },
         current.version,
       );

@@ -13,6 +13,7 @@ import { createExecutionSearch } from '../../shared/executions/search.ts';
 import { createExecutionStats } from '../../shared/executions/stats.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { createDeployedScripts } from '../../shared/scripts/deployed.ts';
 import type { ApiEnv } from './env.ts';
@@ -25,6 +26,7 @@ export function buildServices(env: ApiEnv) {
   const now = () => new Date();
   const dynamo = createDynamo();
   const targets = openTargets(env, now);
+  const handlers = createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now });
   const sqs = createSqs();
   const table = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
@@ -33,7 +35,14 @@ export function buildServices(env: ApiEnv) {
   const mover = createMover({ ...table, hours, wakeUps, retention });
   return {
     now,
-    handlers: createHandlerStore({ dynamo, tableName: env.HANDLERS_TABLE, now }),
+    handlers,
+    health: createHealthStore({
+      dynamo,
+      tableName: env.HANDLERS_TABLE,
+      handlers,
+      scale: env.RETRY_SCALE,
+      now,
+    }),
     dataKey: createDataKey(env.DATA_KEY, {
       dynamo,
       kms: createKms(),

@@ -50,10 +50,22 @@ export async function testHandler(
   }
   const target = { ...handler.target, timeoutMs: Math.min(handler.target.timeoutMs, maxTestMs) };
   const record = await makeAttempt(
-    // What the endpoint demands is not done for a test.
-    { targets, now, random: () => 0, retryScale: 1, disableOnDemand: async () => 'changed' },
+    // What the endpoint demands is not done for a test, and what it answers says nothing about its health.
+    {
+      targets,
+      now,
+      random: () => 0,
+      retryScale: 1,
+      disableOnDemand: async () => 'changed',
+      observe: (_, call) => call(),
+    },
     // A failure is an answer here, nothing waits for another attempt.
-    { handler: { ...handler, target, retry: { schedule: 'none' } }, signing },
+    {
+      handler: { ...handler, target, retry: { schedule: 'none' } },
+      signing,
+      targetVersion: handler.version,
+      health: null,
+    },
     beginExecution(key, handler, event),
     event,
   );

@@ -8,8 +8,8 @@ export type SlottedCall = {
   beginning: Beginning;
   /** When it must have begun. */
   latest: Date;
-  /** For a place among the calls that are under way at once. */
-  inTurn: <Result>(run: () => Promise<Result>) => Promise<Result>;
+  /** For a place among the calls that are under way at once, or a record that says why there is none. */
+  inTurn: <Result>(run: () => Promise<Result>) => Promise<Result | ExecutionRecord>;
   call: () => Promise<ExecutionRecord | null>;
 };
 

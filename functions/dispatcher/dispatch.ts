@@ -79,8 +79,10 @@ export async function dispatchBatch(
     () => [],
     (error: unknown) => [{ messageIds: [], error }],
   );
+  // Nor for what could not be told about the targets.
+  const untold = (await services.circuits.flush()).map((error) => ({ messageIds: [], error }));
 
-  const allFailures = [...failures, ...tallies.flatMap((tally) => tally.failures), ...uncounted];
+  const allFailures = [...failures, ...tallies.flatMap((tally) => tally.failures), ...uncounted, ...untold];
   return {
     messages: messages.length,
     failedMessageIds: [...new Set(allFailures.flatMap(({ messageIds }) => messageIds))],

@@ -18,6 +18,7 @@ export const DispatcherEnv = z.object({
   MAX_CONCURRENT_DELIVERIES: sharedEnv.MAX_CONCURRENT_DELIVERIES,
   MAX_CONCURRENT_SCRIPTS: sharedEnv.MAX_CONCURRENT_SCRIPTS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
+  CIRCUITS: sharedEnv.CIRCUITS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
 });
 export type DispatcherEnv = z.output<typeof DispatcherEnv>;

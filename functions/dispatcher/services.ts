@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createAnnouncer } from '../../shared/events/own-events.ts';
@@ -10,11 +11,15 @@ import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createSlots } from '../../shared/handlers/slots.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { DispatcherEnv } from './env.ts';
+
+/** Calls of one handler under way at once: it leaves some to the others. */
+const maxCallsOfHandler = 200;
 
 /** All that the dispatcher may touch. */
 export type Services = ReturnType<typeof buildServices>;
@@ -42,14 +47,28 @@ export function buildServices(
   const hours = createHourlyCounts({ ...executions, retention });
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
+  const scale = env.RETRY_SCALE;
+  const currentRegistry = createRegistry({ store, dataKey, now });
+  const circuits = createCircuits({
+    health: createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers: store, scale, now }),
+    currentRegistry,
+    isOn: env.CIRCUITS,
+    lane: 'first',
+    maxCalls: maxCallsOfHandler,
+    scale,
+    now,
+    random,
+  });
   return {
     now,
     random,
     announce,
-    disableOnDemand: createDisabler({ store: store, announce }),
+    disableOnDemand: createDisabler({ store, announce }),
     delay,
-    currentRegistry: createRegistry({ store, dataKey, now }),
     slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
+    circuits,
+    observe: circuits.observe,
+    currentRegistry,
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     executionLog: createExecutionLog({ ...executions, hours, wakeUps, retention }),

@@ -25,6 +25,7 @@ export const RetrierEnv = z.object({
       'Attempts under way at once in one environment; each holds an event of up to 1 MB, and what is made of it',
     ),
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
+  CIRCUITS: sharedEnv.CIRCUITS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
 });
 export type RetrierEnv = z.output<typeof RetrierEnv>;

@@ -1,5 +1,6 @@
 import { NotFoundError } from '../../shared/errors.ts';
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
+import type { Refusal } from '../../shared/delivery/circuits.ts';
 import { isClaimed, isWaiting, type WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
@@ -7,8 +8,10 @@ import { maxSlotLeadMs, wakeAt } from '../../shared/executions/retry-decision.ts
 import { stopExecution } from '../../shared/executions/settle.ts';
 import { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { admitAgain, admitWakeUp, giveBack, refuseAttempt, type Admission } from './admission.ts';
 import { goOn } from './go-on.ts';
 import { runAttempt, type AttemptResult } from './run-attempt.ts';
+import { runProbe } from './run-probe.ts';
 import type { Services } from './services.ts';
 import { comeToSlot, slotNeed, type ForSlot, type Slot } from './work-at-slot.ts';
 
@@ -36,6 +39,8 @@ export type RetryReport = {
 type Retried =
   | AttemptResult
   | { kind: 'dead-letter' }
+  /** There is no place among the attempts of its handler any more. */
+  | { kind: 'crowded' }
   | { kind: 'failed'; messageId: string; error: unknown };
 
 // SQS knows whole seconds, so a wake-up call comes up to a second early. Another second is for clocks that differ.
@@ -78,7 +83,7 @@ export async function retryBatch(
   const untold = await services.announce(toTell);
 
   const executions = { succeeded: 0, failed: 0, waiting: 0, held: 0 };
-  const problems = [...uncounted, ...untold];
+  const problems = [...uncounted, ...untold, ...(await services.circuits.flush())];
   const failedMessageIds: string[] = [];
   for (const result of results) {
     if (result.kind === 'settled') {
@@ -103,16 +108,27 @@ export async function retryBatch(
 }
 
 async function retryOne(services: Services, message: Message, deadline: Date): Promise<Retried> {
+  const { inTurn, deadLetters, wakeUps, now } = services;
   const wakeUp = readWakeUp(message.body);
   if (wakeUp === null) {
     const { id, sentAt: receivedAt, body } = message;
-    await services.deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
+    await deadLetters.record({ id, receivedAt, reason: 'Not a wake-up call of Handoff.', body });
     return { kind: 'dead-letter' };
+  }
+  const { probe } = wakeUp;
+  if (probe !== undefined) {
+    const result = await inTurn(() => runProbe(services, { ...wakeUp, probe }, deadline));
+    if (result.kind === 'put-off') await wakeUps.send(wakeUp, now());
+    return result;
   }
   for (let slot: Slot = null; ;) {
     const at = { slot, deadline };
+    const admission = await admitWakeUp(services, wakeUp);
     // At most so many events are in memory at once, whatever the batch: a wake-up call is small, its event may have 1 MB.
-    const result = await services.inTurn(() => workOff(services, wakeUp, at));
+    const result = await inTurn(() =>
+      workOff(services, wakeUp, { ...at, admission }).finally(() => giveBack(admission)),
+    );
+    if (result.kind === 'crowded') continue;
     if (result.kind !== 'early' && result.kind !== 'needs-slot') return result;
     const next = await comeToSlot(services, result, at);
     if (next.kind !== 'go-on') return next;
@@ -123,7 +139,7 @@ async function retryOne(services: Services, message: Message, deadline: Date): P
 async function workOff(
   services: Services,
   wakeUp: WakeUp,
-  { slot, deadline }: { slot: Slot; deadline: Date },
+  { slot, admission, deadline }: { slot: Slot; admission: Admission; deadline: Date },
 ): Promise<Retried | ForSlot> {
   const { claims, wakeUps, now, delay } = services;
   const execution = await claims.read(wakeUp);
@@ -151,12 +167,19 @@ async function workOff(
   if (earlyMs > maxSkewMs + (hasSlot ? maxSlotLeadMs : 0)) return { kind: 'stale' };
   if (earlyMs > (hasSlot ? maxSlotEarlyMs : maxEarlyMs)) return sendAgain(wakeAt(execution.record.state));
   if (earlyMs > 0 && hasSlot) return { kind: 'early', due };
-  if (earlyMs > 0) await delay(earlyMs);
+  if (earlyMs > 0) {
+    giveBack(admission);
+    await delay(earlyMs);
+  }
 
   const attempt = async (): Promise<Retried | ForSlot> => {
     const registered = await findHandler(services, execution);
     if (registered === 'unknown') return sendAgain(new Date(now().getTime() + unknownHandlerWaitMs));
     if (typeof registered === 'string') return endExecution(services, execution, registered);
+    if (!admitAgain(services, registered, admission)) return { kind: 'crowded' };
+    const isRefused = admission.answer === 'open' || admission.answer === 'busy';
+    if (isRefused && execution.record.state.byHand !== true)
+      return refuseAttempt(services, execution, admission.answer as Refusal);
     const run = async () =>
       slotNeed(registered.handler, execution, slot, now()) ??
       runAttempt(services, registered, execution, deadline);

@@ -22,7 +22,7 @@ const leaseMarginMs = 15_000;
 const minLeaseMarginMs = 1000;
 
 // A call that ends its worker (it takes all memory, or all time) would be made for ever.
-const maxLostClaims = 3;
+export const maxLostClaims = 3;
 
 /**
  * Claims the next attempt of an execution, makes it and writes what came of it. `put-off` when the deadline is so near that
@@ -34,12 +34,11 @@ export async function runAttempt(
   execution: WaitingExecution,
   deadline: Date,
 ): Promise<AttemptResult> {
-  const { claims, now, retryScale } = services;
+  const { claims, now } = services;
   const { timeoutMs } = registered.handler.target;
   if (now().getTime() + timeoutMs + settleMarginMs > deadline.getTime()) return { kind: 'put-off' };
 
-  const marginMs = Math.max(minLeaseMarginMs, leaseMarginMs * retryScale);
-  const claim = await claims.claim(execution, timeoutMs + marginMs);
+  const claim = await claims.claim(execution, leaseMsFor(services, registered.handler.target));
   if (claim === null) return { kind: 'stale' };
   const parsed = parseEvent(execution.record.event.raw);
   if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
@@ -58,5 +57,11 @@ export async function runAttempt(
   return { kind: 'settled', status: settled.state.status, problems, toTell };
 }
 
-const lostCall = () =>
+/** How long a claim lasts: longer than its call can take. */
+export const leaseMsFor = (
+  { retryScale }: Pick<Services, 'retryScale'>,
+  { timeoutMs }: { timeoutMs: number },
+): number => timeoutMs + Math.max(minLeaseMarginMs, leaseMarginMs * retryScale);
+
+export const lostCall = () =>
   unanswered(`lost: ${maxLostClaims} calls in a row ended without a result`, { retryable: true });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
+import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createAnnouncer } from '../../shared/events/own-events.ts';
@@ -11,11 +12,15 @@ import { createPostponer } from '../../shared/executions/postpone.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
 import { createSlots } from '../../shared/handlers/slots.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { RetrierEnv } from './env.ts';
+
+/** Of the attempts under way at once, one handler gets at most this share. */
+const shareOfHandler = 1 / 4;
 
 /** All that the retrier may touch. */
 export type Services = ReturnType<typeof buildServices>;
@@ -43,14 +48,30 @@ export function buildServices(
   const sqs = createSqs();
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
+  const scale = env.RETRY_SCALE;
+  const health = createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers, scale, now });
+  const currentRegistry = createRegistry({ store: handlers, dataKey, now });
+  const circuits = createCircuits({
+    health,
+    currentRegistry,
+    isOn: env.CIRCUITS,
+    lane: 'later',
+    maxCalls: Math.ceil(env.MAX_CONCURRENT_ATTEMPTS * shareOfHandler),
+    scale,
+    now,
+    random,
+  });
   return {
     now,
     random,
     announce,
     delay,
+    health,
+    circuits,
+    observe: circuits.observe,
     handlers,
     disableOnDemand: createDisabler({ store: handlers, announce }),
-    currentRegistry: createRegistry({ store: handlers, dataKey, now }),
+    currentRegistry,
     slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),

@@ -19,5 +19,6 @@ export const SweeperEnv = z.object({
   RETENTION_DAYS: sharedEnv.RETENTION_DAYS,
   HELD_RETENTION_DAYS: sharedEnv.HELD_RETENTION_DAYS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
+  CIRCUITS: sharedEnv.CIRCUITS,
 });
 export type SweeperEnv = z.output<typeof SweeperEnv>;

@@ -23,7 +23,7 @@ export async function handler(_event: unknown, context: Context): Promise<void> 
   const line = { ...report, durationMs: Date.now() - startedAt };
   if (report.problems.length > 0) throw new Error(`The sweep had problems: ${JSON.stringify(line)}`);
   // 1,440 runs a day find nothing to do: those are not worth a line.
-  const { woken, hurried, ended, released, deadLetters, deadWakeUps, unfinished } = report;
-  const isIdle = woken + hurried + ended + released + deadLetters + deadWakeUps === 0 && !unfinished;
+  const { woken, hurried, ended, released, probes, deadLetters, deadWakeUps, unfinished } = report;
+  const isIdle = woken + hurried + ended + released + probes + deadLetters + deadWakeUps === 0 && !unfinished;
   log[isIdle ? 'debug' : 'info']('sweep.done', line);
 }

@@ -8,6 +8,7 @@ import { createRecoverables } from '../../shared/executions/recoverable.ts';
 import { createRecoveries } from '../../shared/executions/recoveries.ts';
 import { createRecoveryTurns } from '../../shared/executions/recovery-turn.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
+import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { SweeperEnv } from './env.ts';
 import { createSettlingWatch } from './settling-watch.ts';
@@ -30,6 +31,14 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
     scale: env.RETRY_SCALE,
     sqs,
     handlers,
+    health: createHealthStore({
+      dynamo,
+      tableName: env.HANDLERS_TABLE,
+      handlers,
+      scale: env.RETRY_SCALE,
+      now,
+    }),
+    circuitsAreOn: env.CIRCUITS,
     findSettling: createSettlingWatch(handlers),
     attention: createAttention(executions),
     mover: createMover({ ...executions, hours, wakeUps, retention }),

@@ -4,16 +4,19 @@ import { drainQueues } from './drain-queues.ts';
 import { runRecoveries } from './run-recoveries.ts';
 import type { Services } from './services.ts';
 import { settleHandlers } from './settle-handlers.ts';
+import { tendParked } from './tend-parked.ts';
 
 /** What a run did: one wide log line. */
 export type SweepReport = {
   /** Wake-up calls that were sent. */
   woken: number;
-  /** Of stopped handlers: wake-up calls that were sent before their time, held executions that were ended. */
+  /** Of stopped handlers: wake-up calls that were sent before their time, held and parked executions that were ended or held. */
   hurried: number;
   ended: number;
-  /** Executions that recoveries have let go. */
+  /** Executions that were let go: by recoveries, and parked ones whose circuit is closed. They are tried within a minute. */
   released: number;
+  /** Of open circuits: attempts that ask whether the target is back. */
+  probes: number;
   /** Whether time ran out: the rest is for the next run. */
   unfinished: boolean;
   /** Events out of the dead-letter queues that were recorded, and wake-up calls that were thrown away there. */
@@ -28,7 +31,8 @@ const wakesAtOnce = 25;
 const marginMs = 10_000;
 
 /**
- * One run, every minute: wakes what is due, sees to what waits for stopped handlers, goes on with the recoveries, and drains the dead-letter
+ * One run, every minute: wakes what is due, sees to what waits for stopped handlers and to what is parked, goes on with the recoveries, and
+ * drains the dead-letter
  * queues. None of it keeps the rest from being done.
  *
  * @param deadline when the invocation ends; what is left then is for the next run
@@ -37,6 +41,7 @@ export async function sweep(services: Services, deadline: Date): Promise<SweepRe
   const until = new Date(deadline.getTime() - marginMs);
   const woken = await wakeDue(services, until);
   const settled = await settleHandlers(services, until);
+  const parked = await tendParked(services, until);
   const recovered = await runRecoveries(services, until);
   const drained = await drainQueues(services);
   const uncounted = await services.hours.flush().then(
@@ -46,6 +51,7 @@ export async function sweep(services: Services, deadline: Date): Promise<SweepRe
   const problems = [
     ...woken.problems,
     ...settled.problems,
+    ...parked.problems,
     ...recovered.problems,
     ...drained.problems,
     ...uncounted,
@@ -53,9 +59,10 @@ export async function sweep(services: Services, deadline: Date): Promise<SweepRe
   return {
     woken: woken.count,
     hurried: settled.hurried,
-    ended: settled.ended,
-    released: recovered.released,
-    unfinished: woken.unfinished || settled.unfinished || recovered.unfinished,
+    ended: settled.ended + parked.ended,
+    released: parked.released + recovered.released,
+    probes: parked.probes,
+    unfinished: woken.unfinished || settled.unfinished || parked.unfinished || recovered.unfinished,
     deadLetters: drained.deadLetters,
     deadWakeUps: drained.deadWakeUps,
     problems: [...new Set(problems.map(String))],

@@ -17,6 +17,8 @@ export type AttemptServices = {
   random: () => number;
   retryScale: number;
   disableOnDemand: DisableOnDemand;
+  /** Makes the call, and learns from it how the target is. */
+  observe: (registered: RegisteredHandler, call: () => Promise<Outcome>) => Promise<Outcome>;
 };
 
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
@@ -28,14 +30,14 @@ export const settleMarginMs = 5000;
  * @param call what is done instead of calling the target, where the outcome is known without
  */
 export async function makeAttempt(
-  { targets, now, random, retryScale, disableOnDemand }: AttemptServices,
-  { handler, signing }: RegisteredHandler,
+  { targets, now, random, retryScale, disableOnDemand, observe }: AttemptServices,
+  registered: RegisteredHandler,
   execution: Beginning | ExecutionRecord,
   event: DomainEvent,
   call: () => Outcome | Promise<Outcome> = () =>
     invokeTarget(targets, {
-      handler,
-      signing,
+      handler: registered.handler,
+      signing: registered.signing,
       event,
       execution: {
         id: encodeExecutionId(execution.key),
@@ -43,8 +45,9 @@ export async function makeAttempt(
       },
     }),
 ): Promise<ExecutionRecord> {
+  const { handler } = registered;
   const startedAt = now();
-  const outcome = await call();
+  const outcome = await observe(registered, async () => call());
   const endedAt = now();
   const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
   const handlerIs = isUnwanted ? await disableOnDemand(handler, event) : 'as-called';

@@ -34,6 +34,25 @@ export function createAttention({
     }
   }
 
+  /** The oldest execution of a handler in each partition, oldest first: a query for each. */
+  async function readOldest(kind: KindByHandler, handlerId: string): Promise<ExecutionKey[]> {
+    const found = await Promise.all(
+      partitionsOfKind(kind).map(async (partition) => {
+        const { Items = [] } = await dynamo.send(
+          new QueryCommand({
+            TableName: tableName,
+            IndexName: indexName,
+            KeyConditionExpression: `${partitionKey} = :partition AND begins_with(${sortKey}, :handler)`,
+            ExpressionAttributeValues: { ':partition': partition, ':handler': `${handlerId}#` },
+            Limit: 1,
+          }),
+        );
+        return Items.map(keyOf);
+      }),
+    );
+    return found.flat().toSorted((a, b) => (a.sk < b.sk ? -1 : 1));
+  }
+
   /** What waits for a time and belongs to one of these handlers, in pages. Reads the keys of all that waits. */
   async function* readWaitingOf(handlerIds: ReadonlySet<string>): AsyncGenerator<ExecutionKey[]> {
     for (const partition of partitionsOfKind('waiting')) {
@@ -79,7 +98,7 @@ export function createAttention({
     return found;
   }
 
-  return { readOf, readWaitingOf, findHandlers };
+  return { readOf, readOldest, readWaitingOf, findHandlers };
 }
 
 const keyOf = (item: Record<string, unknown>): ExecutionKey => ({

@@ -6,7 +6,7 @@ import type { ExecutionRecord } from './execution.ts';
 import type { HourlyCounts } from './hours.ts';
 import { fromItem, toItem, type Retention } from './item.ts';
 import type { ExecutionKey } from './key.ts';
-import { replaceableBy, type Waiting } from './life-cycle.ts';
+import { isParked, replaceableBy, type Parked, type Waiting } from './life-cycle.ts';
 import type { WakeUps } from './wake-ups.ts';
 
 /** An execution, as the retrier finds it. */
@@ -19,7 +19,9 @@ export type FoundExecution = {
 };
 
 /** One that waits for its time. */
-export type WaitingExecution = FoundExecution & { record: { state: Waiting } };
+export type WaitingExecution<State extends Waiting | Parked = Waiting> = FoundExecution & {
+  record: { state: State };
+};
 
 export const isWaiting = (found: FoundExecution): found is WaitingExecution =>
   'nextAttemptAt' in found.record.state;
@@ -72,36 +74,42 @@ export function createClaims({
     };
   }
 
+  /** The same for one that is parked; null when it is not. */
+  async function readParked(key: ExecutionKey): Promise<WaitingExecution<Parked> | null> {
+    const found = await read(key);
+    return found === null || !isParked(found.record.state) ? null : (found as WaitingExecution<Parked>);
+  }
+
   /**
    * Claims the next attempt. Null when somebody else was faster, or has changed the execution since it was read.
    *
    * @param leaseMs longer than the call can take: when it is over and nothing was settled, the worker is dead
    */
-  async function claim({ record, claimedUntil }: WaitingExecution, leaseMs: number): Promise<Claim | null> {
+  async function claim(
+    execution: WaitingExecution<Waiting | Parked>,
+    leaseMs: number,
+  ): Promise<Claim | null> {
+    const { record } = execution;
     const token = randomUUID();
     const endsAt = now().getTime() + leaseMs;
     const until = new Date(endsAt).toISOString();
     const lookAt = new Date(endsAt + Math.ceil(afterLeaseMs * scale)).toISOString();
+    // What is parked has no time at which the sweeper must look.
+    const waitsForTime = !isParked(record.state);
+    const as = asItWas(execution);
     try {
       await dynamo.send(
         new UpdateCommand({
           TableName: tableName,
           Key: record.key,
-          UpdateExpression:
-            'SET claimedUntil = :until, claimToken = :token, attentionKey = :lookAt ADD claims :one',
-          ConditionExpression: `#status = :waiting AND generation = :generation AND nextAttemptAt = :due AND ${
-            claimedUntil === null ? 'attribute_not_exists(claimedUntil)' : 'claimedUntil = :seen'
-          }`,
-          ExpressionAttributeNames: { '#status': 'status' },
+          UpdateExpression: `SET claimedUntil = :until, claimToken = :token${waitsForTime ? ', attentionKey = :lookAt' : ''} ADD claims :one`,
+          ...as,
           ExpressionAttributeValues: {
+            ...as.ExpressionAttributeValues,
             ':until': until,
-            ':lookAt': lookAt,
+            ...(waitsForTime && { ':lookAt': lookAt }),
             ':token': token,
             ':one': 1,
-            ':waiting': 'waiting',
-            ':generation': record.generation,
-            ':due': record.state.nextAttemptAt,
-            ...(claimedUntil !== null && { ':seen': claimedUntil }),
           },
         }),
       );
@@ -137,7 +145,7 @@ export function createClaims({
    *   out all the same, since a stale one does nothing
    */
   async function settle(
-    { record: before }: WaitingExecution,
+    { record: before }: WaitingExecution<Waiting | Parked>,
     record: ExecutionRecord,
     { token }: Claim,
   ): Promise<{ lost: boolean; problems: unknown[] }> {
@@ -150,6 +158,33 @@ export function createClaims({
     const lost = !(await put(record, token));
     await wakeUps.sendFor(record).catch(keep);
     return { lost, problems };
+  }
+
+  /**
+   * Writes how an execution waits from now on, without an attempt, and sends its next wake-up call. No claim: this is a single write, and
+   * nothing is called before it. False when it has changed since it was read.
+   */
+  async function waitOn(execution: WaitingExecution, record: ExecutionRecord): Promise<boolean> {
+    const { lostClaims } = execution;
+    try {
+      await dynamo.send(
+        new PutCommand({
+          TableName: tableName,
+          Item: {
+            ...toItem(record, retention, now()),
+            ...(lostClaims > 0 && { claims: lostClaims }),
+          },
+          ...asItWas(execution),
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof ConditionalCheckFailedException)) throw error;
+      // Maybe by the first try of the SDK, whose answer was lost: then its call has to go out, and a stale one does nothing.
+      await wakeUps.sendFor(record);
+      return false;
+    }
+    await wakeUps.sendFor(record);
+    return true;
   }
 
   /** False when the log holds something else by now that this must not replace. */
@@ -180,5 +215,22 @@ export function createClaims({
     }
   }
 
-  return { read, claim, settle };
+  return { read, readParked, claim, settle, waitOn };
+}
+
+/** The condition that nothing has changed an execution since it was read. */
+function asItWas({ record, claimedUntil }: WaitingExecution<Waiting | Parked>) {
+  const { state, generation } = record;
+  return {
+    ConditionExpression: `#status = :waiting AND generation = :generation AND ${
+      isParked(state) ? 'attribute_not_exists(nextAttemptAt)' : 'nextAttemptAt = :due'
+    } AND ${claimedUntil === null ? 'attribute_not_exists(claimedUntil)' : 'claimedUntil = :seen'}`,
+    ExpressionAttributeNames: { '#status': 'status' },
+    ExpressionAttributeValues: {
+      ':waiting': 'waiting',
+      ':generation': generation,
+      ...(!isParked(state) && { ':due': state.nextAttemptAt }),
+      ...(claimedUntil !== null && { ':seen': claimedUntil }),
+    },
+  };
 }

@@ -75,6 +75,7 @@ export const listedAttributes = [
   'status',
   'reason',
   'nextAttemptAt',
+  'byHand',
   'attentionKey',
   'generation',
   'attemptsBefore',
@@ -126,6 +127,7 @@ type StoredExecution = {
   status: ExecutionStatus;
   reason?: StatusReason;
   nextAttemptAt?: string;
+  byHand?: true;
   /** Of a waiting execution: when the sweeper must look. */
   attentionKey?: string;
   generation: number;
@@ -142,16 +144,21 @@ const stateOf = ({
   status,
   reason,
   nextAttemptAt,
+  byHand,
   attentionKey,
-}: Pick<StoredExecution, 'status' | 'reason' | 'nextAttemptAt' | 'attentionKey'>): ExecutionState =>
+}: Pick<
+  StoredExecution,
+  'status' | 'reason' | 'nextAttemptAt' | 'byHand' | 'attentionKey'
+>): ExecutionState =>
   ({
     status,
     ...(reason === undefined ? {} : { reason }),
     ...(nextAttemptAt === undefined ? {} : { nextAttemptAt, sweepAt: attentionKey }),
+    ...(byHand === undefined ? {} : { byHand }),
   }) as ExecutionState;
 
 // `sweepAt` is stored as the key of the index.
-function stateAttributes(state: ExecutionState): Record<string, string> {
+function stateAttributes(state: ExecutionState): Record<string, string | true> {
   if (!('sweepAt' in state)) return state;
   const { sweepAt: _sweepAt, ...attributes } = state;
   return attributes;

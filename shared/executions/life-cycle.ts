@@ -37,6 +37,8 @@ export type Waiting = {
   nextAttemptAt: string;
   /** When the sweeper must look whether a wake-up call is to be sent, ISO 8601. */
   sweepAt: string;
+  /** A person has asked for this attempt: it is made although the circuit is open. */
+  byHand?: true;
 };
 
 /** Waits until the circuit of its handler closes. Nobody knows when, so it has no due time, and nothing wakes it before that. */

@@ -53,6 +53,8 @@ export function createMover({
     if (Item?.['status'] === undefined || isExpired(Item, now())) return { kind: 'missing' };
     const claimedUntil = Item['claimedUntil'] as string | undefined;
     if (isClaimed(claimedUntil ?? null, now())) return { kind: 'claimed' };
+    // Two executions that wait differ by it: released by one is not released by another one again.
+    const due = Item['nextAttemptAt'] as string | undefined;
     const before = fromItem(Item);
     const record = change(before);
     if (record === null) return { kind: 'unwanted' };
@@ -64,13 +66,14 @@ export function createMover({
           Item: toItem(record, retention, now()),
           ConditionExpression: `#status = :status AND generation = :generation AND attemptCount = :attemptCount AND ${
             claimedUntil === undefined ? 'attribute_not_exists(claimedUntil)' : 'claimedUntil = :seen'
-          }`,
+          }${due === undefined ? ' AND attribute_not_exists(nextAttemptAt)' : ' AND nextAttemptAt = :due'}`,
           ExpressionAttributeNames: { '#status': 'status' },
           ExpressionAttributeValues: {
             ':status': before.state.status,
             ':generation': before.generation,
             ':attemptCount': before.attemptCount,
             ...(claimedUntil !== undefined && { ':seen': claimedUntil }),
+            ...(due !== undefined && { ':due': due }),
           },
         }),
       );

@@ -2,7 +2,7 @@ import { ConflictError, NotFoundError } from '../errors.ts';
 import type { ExecutionRecord } from './execution.ts';
 import { keyToString, type ExecutionKey } from './key.ts';
 import type { Mover } from './move.ts';
-import { reopenExecution } from './settle.ts';
+import { askedByHand, reopenExecution } from './settle.ts';
 
 /** Lets a person have executions tried once more. */
 export function createReopener({ mover, scale, now }: { mover: Mover; scale: number; now: () => Date }) {
@@ -14,7 +14,9 @@ export function createReopener({ mover, scale, now }: { mover: Mover; scale: num
    * Throws NotFoundError; ConflictError (`state`) while an attempt is under way, or when it changes at this moment.
    */
   async function retryNow(key: ExecutionKey): Promise<ExecutionRecord> {
-    const moved = await mover.move(key, (record) => reopenExecution(record, { now: now(), scale }));
+    const moved = await mover.move(key, (record) =>
+      askedByHand(reopenExecution(record, { now: now(), scale })),
+    );
     switch (moved.kind) {
       case 'moved':
         return moved.record;

@@ -84,11 +84,7 @@ export function afterAttempt(
     case 'succeeded':
       return { status: 'succeeded' };
     case 'put-off':
-      return waitFor(Math.min(maxBusySeconds, firstBusySeconds * 2 ** putOffs) * (1 + random), {
-        reason: outcome.reason,
-        now,
-        scale,
-      });
+      return waitForRoom(putOffs, { now, random, scale });
     case 'failed': {
       const wait = waits[attempt - 1];
       // Whoever enables the handler again finds among what is held also that which it was disabled for.
@@ -122,6 +118,17 @@ const httpDate = (text: string): number =>
   )
     ? Date.parse(text)
     : Number.NaN;
+
+/** An execution that there was no room for, `putOffs` times in a row before. */
+export const waitForRoom = (
+  putOffs: number,
+  { now, random, scale }: Pick<DecisionInput, 'now' | 'random' | 'scale'>,
+): Waiting =>
+  waitFor(Math.min(maxBusySeconds, firstBusySeconds * 2 ** putOffs) * (1 + random), {
+    reason: 'busy',
+    now,
+    scale,
+  });
 
 const waitFor = (
   seconds: number,

@@ -4,7 +4,8 @@ import type { SentRequest } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { Attempt, ExecutionRecord } from './execution.ts';
 import type { ExecutionKey } from './key.ts';
-import { afterAttempt, maxPutOffs, waitUntil, type DecisionInput } from './retry-decision.ts';
+import { afterAttempt, maxPutOffs, waitForRoom, waitUntil, type DecisionInput } from './retry-decision.ts';
+import type { Parked } from './life-cycle.ts';
 
 /** The last attempts that are kept with an execution. */
 const maxAttemptsKept = 10;
@@ -29,19 +30,20 @@ export const beginExecution = (
   putOffs: 0,
 });
 
-/** An execution that waits for a person, or for a handler before it. */
-export const holdExecution = (
-  beginning: Beginning,
-  reason: 'disabled' | 'halted',
-  now: Date,
-): ExecutionRecord => ({
-  ...beginning,
-  state: { status: 'held', reason },
+/** What a record of no attempt holds. */
+const unattempted = (now: Date) => ({
   startedAt: now.toISOString(),
   attemptCount: 0,
   attempts: [],
   request: null,
 });
+
+/** An execution that waits for a person, or for a handler before it. */
+export const holdExecution = (
+  beginning: Beginning,
+  reason: 'disabled' | 'halted',
+  now: Date,
+): ExecutionRecord => ({ ...beginning, state: { status: 'held', reason }, ...unattempted(now) });
 
 /** An execution whose first attempt waits for its slot, because its handler has a rate limit. */
 export const putOffToSlot = (
@@ -51,11 +53,50 @@ export const putOffToSlot = (
 ): ExecutionRecord => ({
   ...beginning,
   state: waitUntil(slot, { reason: 'rate-limit', now, scale }),
-  startedAt: now.toISOString(),
-  attemptCount: 0,
-  attempts: [],
-  request: null,
+  ...unattempted(now),
 });
+
+const parked: Parked = { status: 'waiting', reason: 'circuit' };
+
+/** An execution that waits for the circuit of its handler to close. That uses up no attempt. */
+export const parkExecution = (execution: Beginning | ExecutionRecord, now: Date): ExecutionRecord => ({
+  ...unattempted(now),
+  ...execution,
+  state: parked,
+});
+
+/** A parked execution whose attempt, a probe, has failed: that is in the log and takes no place in the schedule. */
+export const keepParked = (probed: ExecutionRecord): ExecutionRecord => ({
+  ...probed,
+  state: parked,
+  attemptsBefore: probed.attemptsBefore + 1,
+});
+
+/** A parked execution that is to be tried now, because the circuit of its handler is closed. */
+export const releaseExecution = (
+  record: ExecutionRecord,
+  due: Date,
+  { now, scale }: { now: Date; scale: number },
+): ExecutionRecord => ({ ...record, state: waitUntil(due, { reason: 'retry', now, scale }) });
+
+// They lengthen the wait, and do not count for the limit of those that AWS had no room for: the target is there, and either
+// answers, so that there will be room, or does not, so that its circuit opens.
+const maxCountedWaitsForRoom = 6;
+
+/** An execution whose handler has as many calls under way as it may have. That uses up no attempt. */
+export const crowdOut = (
+  execution: Beginning | ExecutionRecord,
+  { now, random, scale }: { now: Date; random: number; scale: number },
+): ExecutionRecord => ({
+  ...unattempted(now),
+  ...execution,
+  state: waitForRoom(execution.putOffs, { now, random, scale }),
+  putOffs: Math.max(execution.putOffs, Math.min(execution.putOffs + 1, maxCountedWaitsForRoom)),
+});
+
+/** An execution whose next attempt a person has asked for: a circuit does not keep it from being made. */
+export const askedByHand = (record: ExecutionRecord): ExecutionRecord =>
+  'nextAttemptAt' in record.state ? { ...record, state: { ...record.state, byHand: true } } : record;
 
 /**
  * The execution after one more call: the attempt noted, its state decided. A call that was put off is no attempt.
@@ -78,10 +119,7 @@ export function settleAttempt(
     endedAt: Date;
   } & Pick<DecisionInput, 'waits' | 'random' | 'scale' | 'handlerIs'>,
 ): ExecutionRecord {
-  const before =
-    'attempts' in execution
-      ? execution
-      : { attempts: [], attemptCount: 0, startedAt: startedAt.toISOString(), request: null };
+  const before = 'attempts' in execution ? execution : unattempted(startedAt);
   const outcome = execution.putOffs >= maxPutOffs ? endPuttingOff(called) : called;
   const number = before.attemptCount + 1;
   const state = afterAttempt(outcome, {

@@ -13,6 +13,8 @@ export const WakeUp = z.strictObject({
   sk: z.string(),
   /** A wake-up call for an earlier generation is stale. Null where it is not known: then it is for any. */
   generation: z.int().nullable(),
+  /** The token of a probe: the execution is parked, and this attempt asks whether its target is back. */
+  probe: z.string().optional(),
 });
 export type WakeUp = z.output<typeof WakeUp>;
 

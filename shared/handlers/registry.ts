@@ -3,14 +3,22 @@ import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { DataKey } from './data-key.ts';
 import type { Handler } from './handler.ts';
+import type { Health } from './health.ts';
 import { openSecret } from './secret-envelope.ts';
-import type { HandlerStore, StoredHandler } from './store.ts';
+import { targetVersionOf, type HandlerStore, type StoredHandler } from './store.ts';
 
 /** The keys that sign a handler's deliveries (two while a rotation overlaps), or why there are none. */
 export type Signing = { keys: readonly KeyObject[] } | { problem: string };
 
 /** A handler that events can be matched to. */
-export type RegisteredHandler = { handler: Handler; signing: Signing };
+export type RegisteredHandler = {
+  handler: Handler;
+  signing: Signing;
+  /** The version that brought its target, or enabled it. */
+  targetVersion: number;
+  /** Of its target as it is now; null when nothing is wrong. Circuits as of a second ago, streaks as of a minute. */
+  health: Health | null;
+};
 
 /** The handlers as one dispatcher environment sees them, at most a second old. */
 export type Registry = {
@@ -65,7 +73,10 @@ export function createRegistry({
       const all = await store.readAll();
       const isArchived = ({ handler }: StoredHandler) => handler.status === 'archived';
       registry = buildRegistry(
-        await openSecrets(all.handlers.filter((stored) => !isArchived(stored))),
+        await openHandlers(
+          all.handlers.filter((stored) => !isArchived(stored)),
+          all.health,
+        ),
         all.handlers.filter(isArchived).map(({ handler }) => handler.id),
       );
       revision = all.revision;
@@ -74,14 +85,25 @@ export function createRegistry({
     checkedAt = startedAt;
   }
 
-  async function openSecrets(live: readonly StoredHandler[]): Promise<RegisteredHandler[]> {
+  async function openHandlers(
+    live: readonly StoredHandler[],
+    health: ReadonlyMap<string, Health>,
+  ): Promise<RegisteredHandler[]> {
     if (live.length === 0) return []; // A deployment without handlers has no data key yet.
     const key = await dataKey();
-    return live.map(({ handler, sealedSecrets }) => ({
-      handler,
-      signing: openSigning(key, handler.id, sealedSecrets),
+    return live.map((stored) => ({
+      handler: stored.handler,
+      signing: openSigning(key, stored.handler.id, stored.sealedSecrets),
+      targetVersion: targetVersionOf(stored),
+      health: healthOf(stored, health),
     }));
   }
+}
+
+/** What is known about the target that a handler has now. */
+export function healthOf(stored: StoredHandler, health: ReadonlyMap<string, Health>): Health | null {
+  const found = health.get(stored.handler.id);
+  return found?.targetVersion === targetVersionOf(stored) ? found : null;
 }
 
 /** One envelope that does not open is the trouble of its handler, and must not stop the others. */

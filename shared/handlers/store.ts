@@ -9,6 +9,7 @@ import {
 } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
 import type { Handler, HandlerStatus } from './handler.ts';
+import type { Health } from './health.ts';
 import { rateLimitKey } from './rate-limit.ts';
 
 /** A handler and what only the stores see. */
@@ -18,6 +19,22 @@ export type StoredHandler = {
   sealedSecrets: readonly string[];
   /** Why Handoff itself has disabled it. */
   disabledBecause?: DisabledBecause;
+  /** The version that brought its target, or enabled it; the first one if absent. Its health counts from there. */
+  targetVersion?: number;
+};
+
+export const targetVersionOf = ({ targetVersion = 1 }: Pick<StoredHandler, 'targetVersion'>): number =>
+  targetVersion;
+
+/** All that is in the handlers' partition. */
+export type StoredHandlers = {
+  revision: number;
+  handlers: StoredHandler[];
+  settling: Settling[];
+  /** Of those with which something is wrong, by handler id. */
+  health: ReadonlyMap<string, Health>;
+  /** When circuits closed that are closed now, by handler id, ISO 8601. */
+  closedAt: ReadonlyMap<string, string>;
 };
 
 /** `gone`: its endpoint has asked for it. `failing`: nothing but failures for days. */
@@ -38,6 +55,13 @@ export type Settling = {
 const handlersPartition = 'HANDLER';
 // In the handlers' own partition, so that one Query loads both, and before the ids (`h_`), so that it is read first.
 const revisionKey = { pk: handlersPartition, sk: '#REVISION' };
+const healthSuffix = '#HEALTH';
+
+/** Right behind its handler. */
+export const healthKeyOf = (handlerId: string) => ({
+  pk: handlersPartition,
+  sk: handlerId + healthSuffix,
+});
 
 export type HandlerStore = ReturnType<typeof createHandlerStore>;
 
@@ -57,9 +81,11 @@ export function createHandlerStore({
    * All handlers, in no particular order, and the revision as it was before the first of them was read. `settling` are those that
    * have been stopped, also deleted ones. Strongly consistent.
    */
-  async function readAll(): Promise<{ revision: number; handlers: StoredHandler[]; settling: Settling[] }> {
+  async function readAll(): Promise<StoredHandlers> {
     const handlers: StoredHandler[] = [];
     const settling: Settling[] = [];
+    const health = new Map<string, Health>();
+    const closedAt = new Map<string, string>();
     let current = 0;
     const pages = paginateQuery(
       { client: dynamo },
@@ -76,17 +102,25 @@ export function createHandlerStore({
           current = item['revision'] as number;
           continue;
         }
+        const sk = item['sk'] as string;
+        if (sk.endsWith(healthSuffix)) {
+          const handlerId = sk.slice(0, -healthSuffix.length);
+          const found = healthFromItem(item);
+          if (found !== null) health.set(handlerId, found);
+          if (item['closedAt'] !== undefined) closedAt.set(handlerId, item['closedAt'] as string);
+          continue;
+        }
         if (item['settling'] === true) settling.push(settlingOf(item));
         if (!isDeleted(item)) handlers.push(fromItem(item));
       }
     }
-    return { revision: current, handlers, settling };
+    return { revision: current, handlers, settling, health, closedAt };
   }
 
   /** One handler. Throws NotFoundError. */
   async function get(id: string): Promise<StoredHandler> {
-    // The partition holds the revision too.
-    if (!id.startsWith('h_')) throw new NotFoundError('handler', id);
+    // The partition holds the revision and the health too.
+    if (!id.startsWith('h_') || id.includes('#')) throw new NotFoundError('handler', id);
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: keyOf(id), ConsistentRead: true }),
     );
@@ -187,9 +221,11 @@ export function createHandlerStore({
   async function settled({ id, version, status }: Settling): Promise<void> {
     const which = { TableName: tableName, Key: keyOf(id), ...atVersion(version) };
     try {
-      // First, so that a crash in between does both again.
-      if (status === 'deleted')
+      // First, so that a crash in between does all of it again.
+      if (status === 'deleted') {
         await dynamo.send(new DeleteCommand({ TableName: tableName, Key: rateLimitKey(id) }));
+        await dynamo.send(new DeleteCommand({ TableName: tableName, Key: healthKeyOf(id) }));
+      }
       // Nobody's view of the handlers depends on it, so the revision stays.
       await dynamo.send(
         status === 'deleted'
@@ -237,7 +273,18 @@ export function createHandlerStore({
       }),
     );
 
-  return { readAll, get, statusOf, create, replace, remove, disable, settled, revision };
+  return {
+    readAll,
+    get,
+    statusOf,
+    create,
+    replace,
+    remove,
+    disable,
+    settled,
+    revision,
+    raiseRevision,
+  };
 }
 
 // Somebody else's edit in between makes the write fail instead of being lost.
@@ -247,7 +294,7 @@ const atVersion = (version: number) => ({
   ExpressionAttributeValues: { ':version': version },
 });
 
-const toItem = ({ handler, sealedSecrets, disabledBecause }: StoredHandler) => {
+const toItem = ({ handler, sealedSecrets, disabledBecause, targetVersion }: StoredHandler) => {
   const { id, ...rest } = handler;
   return {
     pk: handlersPartition,
@@ -255,16 +302,47 @@ const toItem = ({ handler, sealedSecrets, disabledBecause }: StoredHandler) => {
     ...rest,
     sealedSecrets,
     ...(disabledBecause !== undefined && { disabledBecause }),
+    ...(targetVersion !== undefined && { targetVersion }),
     ...(handler.status !== 'enabled' && { settling: true }),
   };
 };
 
 function fromItem(item: Record<string, unknown>): StoredHandler {
-  const { pk: _pk, sk, sealedSecrets, disabledBecause, settling: _settling, ...rest } = item;
+  const { pk: _pk, sk, sealedSecrets, disabledBecause, targetVersion, settling: _settling, ...rest } = item;
   return {
     handler: { id: sk, ...rest } as Handler,
     sealedSecrets: sealedSecrets as string[],
     ...(disabledBecause !== undefined && { disabledBecause: disabledBecause as DisabledBecause }),
+    ...(targetVersion !== undefined && { targetVersion: targetVersion as number }),
+  };
+}
+
+/** Null when nothing is wrong: then the item only says when its circuit closed, if it does. */
+export function healthFromItem(item: Record<string, unknown>): Health | null {
+  if (item['streak'] === undefined) return null;
+  const stored = item as {
+    targetVersion: number;
+    streak: number;
+    streakSince: string;
+    lastFailureAt: string;
+    failingSince: string;
+    circuit?: 'open';
+    openedAt: string;
+    probeAt: string;
+    failedProbes: number;
+    probeToken?: string;
+    probeUntil: string;
+  };
+  const { targetVersion, streak, streakSince, lastFailureAt, failingSince } = stored;
+  const { openedAt, probeAt, failedProbes, probeToken, probeUntil } = stored;
+  const probe = probeToken === undefined ? null : { token: probeToken, until: probeUntil };
+  return {
+    targetVersion,
+    streak,
+    streakSince,
+    lastFailureAt,
+    failingSince,
+    circuit: stored.circuit === 'open' ? { openedAt, probeAt, failedProbes, probe } : null,
   };
 }
 

@@ -113,6 +113,7 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
     [`${retriesMapping}.ScalingConfig.MaximumConcurrency`]: 10,
   },
   'more log shards': variable('LOG_SHARDS', '8', [dispatcher, sweeper, api]),
+  'no circuit breaker': variable('CIRCUITS', 'false', [dispatcher, retrier, sweeper]),
   'events at once': Object.fromEntries(
     [eventsMapping, retriesMapping].flatMap((id) => [
       [`${id}.BatchSize`, 10],

@@ -16,6 +16,7 @@ export const variants = {
     retrierConcurrency: 10,
   },
   'more log shards': { logShards: 8 },
+  'no circuit breaker': { circuitBreaker: false },
   'events at once': { batchWindowSeconds: 0 },
   'targets in a private network': { allowHttp: true, allowCidrs: '10.0.0.0/8' },
   'alarms that somebody hears': { alarmTopicArn: 'arn:aws:sns:eu-central-1:123456789012:on-call' },

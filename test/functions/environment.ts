@@ -77,6 +77,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
     bus.clear();
     queuesFile.close();
     queuesFile = openAllQueues(queuesByName, now);
+    // Some tests leave thousands.
     for (const TableName of [handlersTable, executionsTable]) {
       const pages = paginateScan({ client: dynamo }, { TableName, ProjectionExpression: 'pk, sk' });
       for await (const { Items = [] } of pages) {

@@ -12,6 +12,7 @@ describe('parseConfig', () => {
       HANDOFF_DATA: '.handoff/',
       HANDOFF_FSYNC: false,
       HANDOFF_RETRY_SCALE: 1,
+      HANDOFF_CIRCUIT_BREAKER: true,
       HANDOFF_ALLOW_HTTP: false,
       HANDOFF_ALLOW_CIDRS: [],
       HANDOFF_SCRIPTS: fileURLToPath(new URL('../../functions/scripts', import.meta.url)),
@@ -33,6 +34,7 @@ describe('parseConfig', () => {
     ['PORT', 'http', 'PORT must be a whole number from 0 to 65535.'],
     ['HANDOFF_FSYNC', 'maybe', 'HANDOFF_FSYNC must be true or false.'],
     ['HANDOFF_ALLOW_HTTP', '2', 'HANDOFF_ALLOW_HTTP must be true or false.'],
+    ['HANDOFF_CIRCUIT_BREAKER', 'half', 'HANDOFF_CIRCUIT_BREAKER must be true or false.'],
     ['HANDOFF_RETRY_SCALE', '0', 'HANDOFF_RETRY_SCALE must be a number above 0 and at most 1.'],
     ['HANDOFF_RETRY_SCALE', '2', 'HANDOFF_RETRY_SCALE must be a number above 0 and at most 1.'],
     [

@@ -19,6 +19,7 @@ const settings = {
   allowHttp: true,
   allowCidrs: '127.0.0.0/8',
   retryScale: 0.5,
+  circuitBreaker: false,
   credentials: { accessKeyId: 'key-of-this-start', secretAccessKey: 'unused' },
   dynamoDbEndpoint: 'http://127.0.0.1:1111',
   privateEndpoint: 'http://127.0.0.1:2222',
@@ -45,12 +46,17 @@ describe('setFunctionEnvironment', () => {
     expect(ApiEnv.parse(process.env)).toMatchObject({ DATA_KEY: 'file:/data/data-key', ALLOW_HTTP: true });
     expect(DispatcherEnv.parse(process.env)).toMatchObject({
       RETRY_SCALE: 0.5,
+      CIRCUITS: false,
       ALLOW_CIDRS: ['127.0.0.0/8'],
       SCRIPTS: ['balance-guard', 'rates-handoff'],
       MAX_CONCURRENT_SCRIPTS: 8,
     });
-    expect(RetrierEnv.parse(process.env)).toMatchObject({ RETRIES_QUEUE: settings.queueUrls.retries });
+    expect(RetrierEnv.parse(process.env)).toMatchObject({
+      RETRIES_QUEUE: settings.queueUrls.retries,
+      CIRCUITS: false,
+    });
     expect(SweeperEnv.parse(process.env)).toMatchObject({
+      CIRCUITS: false,
       EVENTS_DEAD_LETTERS_QUEUE: settings.queueUrls.eventsDeadLetters,
       RETRIES_DEAD_LETTERS_QUEUE: settings.queueUrls.retriesDeadLetters,
     });

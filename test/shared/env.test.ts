@@ -27,6 +27,7 @@ describe('parseEnv', () => {
       MAX_CONCURRENT_DELIVERIES: 256,
       MAX_CONCURRENT_SCRIPTS: 64,
       RETRY_SCALE: 1,
+      CIRCUITS: true,
     });
   });
 

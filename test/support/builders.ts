@@ -36,6 +36,8 @@ export const aScriptHandler = ({
 export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
   handler: aHandler(handler),
   signing: { keys: [signingKeyOf(newSigningSecret())] },
+  targetVersion: 1,
+  health: null,
 });
 
 /** The text of an EventBridge event, as the queue carries it. */

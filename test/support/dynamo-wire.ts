@@ -43,6 +43,7 @@ export async function startDynamoWire(endpoint: string) {
       response.end(JSON.stringify(instead.body));
       return;
     }
+    // A connection that breaks in between breaks for the caller too, who tries again.
     const answer = await fetch(endpoint, {
       method: 'POST',
       headers: Object.fromEntries(
@@ -52,7 +53,11 @@ export async function startDynamoWire(endpoint: string) {
         ]),
       ),
       body: JSON.stringify({ ...call.input, ReturnConsumedCapacity: 'TOTAL' }),
-    });
+    }).catch(() => null);
+    if (answer === null) {
+      response.destroy();
+      return;
+    }
     const text = await answer.text();
     call.capacityUnits = capacityOf(text);
     const lost = await interceptAnswer(call);

@@ -4,13 +4,14 @@ import { Handler, HandlerInput, HandlerStatus } from '../../../shared/handlers/h
 import { createHandlerEditor } from '../edit-handler.ts';
 import { etagOf } from '../etag.ts';
 import { listHandlers } from '../list-handlers.ts';
+import { readCircuit } from '../read-circuit.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
 const HandlerHealth = z.object({
   circuit: z.enum(['closed', 'open', 'probing']),
-  since: z.iso.datetime().nullable(),
+  since: z.iso.datetime().nullable().describe('Null when it was never open'),
   lastExecutionAt: z.iso.datetime().nullable(),
   disabledBecause: z
     .enum(['gone', 'failing'])
@@ -135,12 +136,11 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(read, async (context) => {
-    const { handler, disabledBecause = null } = await handlers.get(context.req.valid('param').id);
+    const stored = await handlers.get(context.req.valid('param').id);
+    const { handler, disabledBecause = null } = stored;
     const latest = await executions.list({ handlerId: handler.id }, 1);
-    // No circuit can open yet, so every one is closed.
     const health = {
-      circuit: 'closed' as const,
-      since: null,
+      ...(await readCircuit(services, stored)),
       lastExecutionAt: latest.records[0]?.startedAt ?? null,
       disabledBecause,
     };

@@ -1,13 +1,22 @@
 import type { Respond } from '../../support/http-server.ts';
 
-/** Answers as soon as `count` requests wait, all at once. One that never comes shows as a timeout of the others. */
-export function answerTogether(count: number): Respond {
+/**
+ * Answers as soon as so many requests wait, all at once; then as soon as the next number does, and so on from the first
+ * number again. One that never comes shows as a timeout of the others.
+ */
+export function answerTogether(...counts: number[]): Respond {
   const held: (() => void)[] = [];
+  let crowd = 0;
   return (_, response) => {
     held.push(() => void response.writeHead(204).end());
-    if (held.length === count) for (const answer of held.splice(0)) answer();
+    if (held.length !== counts[crowd % counts.length]) return;
+    crowd += 1;
+    for (const answer of held.splice(0)) answer();
   };
 }
+
+/** As many of 100 calls as a target gets at once that was not called before: each success makes room for eight more. */
+export const crowdsOf100 = [1, 9, 81, 9] as const;
 
 /** A way there and back through the network stack, in which whatever else was sent at the same time arrives. */
 async function roundTrip(url: string): Promise<void> {

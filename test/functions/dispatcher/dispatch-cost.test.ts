@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { anEvent } from '../../support/builders.ts';
 import { startReceiver } from '../../support/http-server.ts';
-import { answerTogether } from './answers.ts';
+import { answerTogether, crowdsOf100 } from './answers.ts';
 import { aMessage, startDispatcher } from './dispatcher.ts';
 
 let dispatcher: Awaited<ReturnType<typeof startDispatcher>>;
@@ -47,7 +47,7 @@ describe('the cost of each event, in a batch of 100 that succeed', () => {
   it('is 0.06 calls in a steady state, and 0.07 every ten seconds, when hourly counts are added', async () => {
     // Away from the end of an hour: the rows of a new hour are the next test's matter.
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-11-23T10:00:00Z') });
-    await using receiver = await startReceiver(answerTogether(batchSize));
+    await using receiver = await startReceiver(answerTogether(...crowdsOf100));
     await dispatcher.register({ target: { url: receiver.url } });
     const services = dispatcher.coldStart();
     await measure('first batch', services);
@@ -65,7 +65,7 @@ describe('the cost of each event, in a batch of 100 that succeed', () => {
 
   it('is 0.08 calls in the first batch of an environment, which loads the handlers and opens the hour', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: new Date('2026-11-23T10:00:00Z') });
-    await using receiver = await startReceiver(answerTogether(batchSize));
+    await using receiver = await startReceiver(answerTogether(...crowdsOf100));
     await dispatcher.register({ target: { url: receiver.url } });
 
     const cold = await measure('cold', dispatcher.coldStart());

@@ -186,8 +186,12 @@ describe('dispatchBatch: a message received for the third or the fourth time', (
 
   it('runs beside the others again from the fifth time on: a backlog must get done after an outage', async () => {
     await using receiver = await startReceiver(answerTogether(2));
-    await dispatcher.register({ target: { url: receiver.url } });
-    const report = await dispatcher.dispatch([aMessage({ receives: 5 }), aMessage({ receives: 6 })]);
+    await dispatcher.register({ events: ['client.create'], target: { url: receiver.url } });
+    await dispatcher.register({ events: ['client.update'], target: { url: receiver.url } });
+    const report = await dispatcher.dispatch([
+      aMessage({ receives: 5 }),
+      aMessage({ body: anEvent({ type: 'client.update' }), receives: 6 }),
+    ]);
     expect(report).toMatchObject({ failedMessageIds: [], executions: { succeeded: 2 } });
   });
 

@@ -26,11 +26,16 @@ type Received = ReturnType<Queue['receive']>;
 
 export type Lane = Awaited<ReturnType<typeof startLane>>;
 
-/** The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock. */
-export async function startLane(start = '2026-11-23T10:00:01.000Z') {
+/**
+ * The dispatcher, the retrier and the sweeper on real parts, and the queue between them, all by one clock.
+ *
+ * @param settings of the sweeper, and of the others where a test does not say otherwise
+ */
+export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Record<string, string> = {}) {
   const clock = createClock(start);
   const { now } = clock;
   const environment = await startEnvironment({ now });
+  const variables = { ...environment.variables, ...common };
   const retriers: Services[] = [];
   const dispatchers: DispatcherServices[] = [];
   // Unless a test has a way of its own, the clock is moved by what is waited for. Several wait at once, each for a time of its own.
@@ -38,7 +43,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
 
   /** A fresh environment of the dispatcher. It waits by the clock. */
   function coldDispatcher(settings: Record<string, string> = {}, delay = advance): DispatcherServices {
-    const services = buildDispatcher(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), {
+    const services = buildDispatcher(parseEnv(DispatcherEnv, { ...variables, ...settings }), {
       now,
       random: () => 0.5,
       delay,
@@ -49,7 +54,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
 
   /** A fresh environment of the retrier. It waits by the clock. */
   function coldRetrier(settings: Record<string, string> = {}, delay = advance): Services {
-    const services = buildRetrier(parseEnv(RetrierEnv, { ...environment.variables, ...settings }), {
+    const services = buildRetrier(parseEnv(RetrierEnv, { ...variables, ...settings }), {
       now,
       random: () => 0.5,
       delay,
@@ -59,7 +64,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
   }
   /** A fresh environment of the sweeper. */
   const coldSweeper = (settings: Record<string, string> = {}): Sweeper =>
-    buildSweeper(parseEnv(SweeperEnv, { ...environment.variables, ...settings }), { now });
+    buildSweeper(parseEnv(SweeperEnv, { ...variables, ...settings }), { now });
   let sweeper = coldSweeper();
   const inMs = (ms: number): Date => new Date(now().getTime() + ms);
 
@@ -68,6 +73,17 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     event: Parameters<typeof anEvent>[0] = {},
     settings: Record<string, string> = {},
   ): Promise<BatchReport> => dispatchAll([event], coldDispatcher(settings));
+
+  /** Dispatches a batch of several that are alike, but for their ids. */
+  const dispatchSome = (
+    count: number,
+    event: Parameters<typeof anEvent>[0] = {},
+    settings: Record<string, string> = {},
+  ): Promise<BatchReport> =>
+    dispatchAll(
+      Array.from({ length: count }, () => event),
+      coldDispatcher(settings),
+    );
 
   /** Dispatches events in one batch, each as its first delivery. */
   const dispatchAll = (
@@ -142,6 +158,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z') {
     coldRetrier,
     coldSweeper,
     dispatch,
+    dispatchSome,
     dispatchSentAgain,
     dispatchAll,
     retryDue,

@@ -92,7 +92,10 @@ describe('what waits for a handler that was stopped', () => {
 
   it('is found in pages, however much it is', async () => {
     const handler = await aWaitingHandler();
-    for (let event = 0; event < 60; event += 1) await lane.dispatch({ id: `more-${event}` });
+    // With its circuit they would be parked, and found in another way.
+    for (let event = 0; event < 60; event += 1) {
+      await lane.dispatch({ id: `more-${event}` }, { CIRCUITS: 'false' });
+    }
     await stop(handler, 'deleted');
     expect(await lane.sweep()).toMatchObject({ hurried: 61, problems: [] });
     await lane.retryDue();

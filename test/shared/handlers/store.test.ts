@@ -1,6 +1,7 @@
 import { GetCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ConflictError, NotFoundError } from '../../../shared/errors.ts';
+import { createHealthStore } from '../../../shared/handlers/health-store.ts';
 import { createRateLimits, rateLimitKey } from '../../../shared/handlers/rate-limit.ts';
 import { createHandlerStore, type Settling } from '../../../shared/handlers/store.ts';
 import { aHandler } from '../../support/builders.ts';
@@ -46,6 +47,29 @@ describe('the handler store', () => {
     const made = await storedOnce();
     await store.create(made);
     expect(await store.get(made.handler.id)).toEqual(made);
+  });
+
+  it('takes the health of a target for no handler, and an edit leaves it alone', async () => {
+    const made = await storedOnce();
+    const { id } = made.handler;
+    const health = createHealthStore({
+      dynamo: db.dynamo,
+      tableName: db.handlersTable,
+      handlers: store,
+      scale: 1,
+      now,
+    });
+    const before = await store.readAll();
+    const since = now().toISOString();
+    await health.reportFailures(
+      { handlerId: id, targetVersion: 1 },
+      { count: 2, since, aliveAt: null, maxGapMs: 60_000 },
+    );
+    await store.replace({ ...made, handler: { ...made.handler, name: 'Other', version: 2 } }, 1);
+    const after = await store.readAll();
+    expect(after.handlers).toHaveLength(before.handlers.length);
+    expect(after.health.get(id)).toMatchObject({ targetVersion: 1, streak: 2, failingSince: since });
+    await expect(store.get(`${id}#HEALTH`)).rejects.toThrow(NotFoundError);
   });
 
   it('lists handlers over several pages of a query', async () => {

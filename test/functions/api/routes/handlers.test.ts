@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HandlerInput } from '../../../../shared/handlers/handler.ts';
 import { openSecret } from '../../../../shared/handlers/secret-envelope.ts';
+import { createHealthStore } from '../../../../shared/handlers/health-store.ts';
 import { anExecution } from '../../../support/builders.ts';
 import { aHandlerInput, fieldsOf, startApi, type Api, type Body } from '../api.ts';
 import { logExecutions } from '../execution-log.ts';
@@ -71,6 +72,58 @@ describe('GET /v1/handlers/{id}', () => {
       ...handler,
       health: { circuit: 'closed', since: null, lastExecutionAt: null, disabledBecause: null },
     });
+  });
+
+  it('200: says how its circuit is and since when, and an edit of the target closes it', async () => {
+    const { id } = await api.create();
+    const { dynamo, handlersTable: tableName, store } = api;
+    const now = () => new Date('2026-11-23T10:00:00.000Z');
+    const health = createHealthStore({ dynamo, tableName, handlers: store, scale: 1, now });
+    const subject = { handlerId: id, targetVersion: 1 };
+    const since = now().toISOString();
+    const circuit = async () => (await api.request('GET', `/v1/handlers/${id}`)).body.health.circuit;
+
+    await health.reportFailures(subject, { count: 5, since, aliveAt: null, maxGapMs: 60_000 });
+    expect(await circuit()).toBe('closed');
+    await health.open(subject, { random: 0 });
+    expect((await api.request('GET', `/v1/handlers/${id}`)).body.health).toMatchObject({
+      circuit: 'open',
+      since,
+    });
+    const later = createHealthStore({
+      dynamo,
+      tableName,
+      handlers: store,
+      scale: 1,
+      now: () => new Date(),
+    });
+    const { health: known } = await later.read(id);
+    if (known === null) throw new Error('Nothing is wrong.');
+    expect(await later.takeProbe(subject, known, 60_000)).not.toBeNull();
+    expect(await circuit()).toBe('probing');
+
+    await api.request('PATCH', `/v1/handlers/${id}`, { name: 'Renamed' });
+    expect(await circuit()).toBe('probing');
+    await api.request('PATCH', `/v1/handlers/${id}`, { target: { url: 'https://crm.example/other' } });
+    expect(await circuit()).toBe('closed');
+    // What a straggler says about the target of before does not count for the new one.
+    await health.reportFailures(subject, { count: 5, since, aliveAt: null, maxGapMs: 60_000 });
+    expect(await circuit()).toBe('closed');
+  });
+
+  it('200: a handler that is enabled again begins with a closed circuit', async () => {
+    const { id } = await api.create();
+    const { dynamo, handlersTable: tableName, store } = api;
+    const now = () => new Date();
+    const health = createHealthStore({ dynamo, tableName, handlers: store, scale: 1, now });
+    const subject = { handlerId: id, targetVersion: 1 };
+    const since = now().toISOString();
+    await health.reportFailures(subject, { count: 5, since, aliveAt: null, maxGapMs: 60_000 });
+    await health.open(subject, { random: 0 });
+    await api.request('POST', `/v1/handlers/${id}/disable`);
+    await api.request('POST', `/v1/handlers/${id}/enable`);
+    const { body } = await api.request('GET', `/v1/handlers/${id}`);
+    expect(body.health.circuit).toBe('closed');
   });
 
   it('200: says when it ran last', async () => {

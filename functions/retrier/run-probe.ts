@@ -1,0 +1,81 @@
+import { signOf } from '../../shared/delivery/circuits.ts';
+import type { Outcome } from '../../shared/delivery/outcome.ts';
+import { parseEvent } from '../../shared/events/envelope.ts';
+import { isOwnEvent } from '../../shared/events/own-events.ts';
+import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
+import { isClaimed } from '../../shared/executions/claim.ts';
+import { failureOf } from '../../shared/executions/failure-event.ts';
+import { readKey } from '../../shared/executions/key.ts';
+import { keepParked } from '../../shared/executions/settle.ts';
+import type { WakeUp } from '../../shared/executions/wake-ups.ts';
+import { goOn } from './go-on.ts';
+import { leaseMsFor, lostCall, maxLostClaims, type AttemptResult } from './run-attempt.ts';
+import type { Services } from './services.ts';
+
+/**
+ * Makes the one attempt that asks whether a target is back. An answer closes the circuit; a failure is in the log, uses up no attempt,
+ * and says when to ask again. A call for a probe that is over does nothing.
+ */
+export async function runProbe(
+  services: Services,
+  { probe: token, ...key }: WakeUp & { probe: string },
+  deadline: Date,
+): Promise<AttemptResult> {
+  const { claims, health, currentRegistry, now, random, observe, scriptsInTurn } = services;
+  const { handlerId } = readKey(key);
+  const registered = (await currentRegistry()).find(handlerId);
+  const { health: found } = await health.read(handlerId);
+  if (registered === null || registered === 'archived' || registered.handler.status !== 'enabled')
+    return { kind: 'stale' };
+  if (found?.circuit?.probe?.token !== token || found.targetVersion !== registered.targetVersion)
+    return { kind: 'stale' };
+  const { failedProbes } = found.circuit;
+  const { target } = registered.handler;
+  if (now().getTime() + target.timeoutMs + settleMarginMs > deadline.getTime()) return { kind: 'put-off' };
+
+  const execution = await claims.readParked(key);
+  if (execution !== null && isClaimed(execution.claimedUntil, now())) return { kind: 'stale' };
+  const claim = execution && (await claims.claim(execution, leaseMsFor(services, target)));
+  if (execution === null || claim === null) {
+    // A person was faster, or it has ended: another execution will do.
+    await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
+    return { kind: 'stale' };
+  }
+  const parsed = parseEvent(execution.record.event.raw);
+  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
+
+  const calledAt = now();
+  let sign = signOf({ kind: 'put-off', reason: 'busy' });
+  const probing = {
+    ...services,
+    async observe(_: typeof registered, call: () => Promise<Outcome>): Promise<Outcome> {
+      const outcome = await call();
+      sign = signOf(outcome);
+      return outcome;
+    },
+  } satisfies { observe: typeof observe };
+  const attempt = () =>
+    makeAttempt(
+      probing,
+      registered,
+      execution.record,
+      parsed.event,
+      ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
+    );
+  const settled = await (target.type === 'script' ? scriptsInTurn(attempt) : attempt());
+
+  // First the log: what dies in between is asked once more, when the lease of the probe is over.
+  const record = sign === 'alive' ? settled : sign === 'failed' ? keepParked(settled) : execution.record;
+  const { lost, problems } = await claims.settle(execution, record, claim);
+  if (sign === 'alive') await health.close({ handlerId, targetVersion: found.targetVersion }, calledAt);
+  else
+    await health.endProbe(handlerId, token, {
+      failedProbes: sign === 'failed' ? failedProbes + 1 : failedProbes,
+      isSoon: sign !== 'failed',
+      random: random(),
+    });
+  if (record.state.status === 'succeeded') await goOn(services, record);
+  if (lost) return { kind: 'stale' };
+  const toTell = isOwnEvent(parsed.event) ? null : failureOf(record);
+  return { kind: 'settled', status: record.state.status, problems, toTell };
+}

@@ -1,0 +1,157 @@
+import pLimit from 'p-limit';
+import type { ExecutionKey } from '../../shared/executions/key.ts';
+import { isParked } from '../../shared/executions/life-cycle.ts';
+import { releaseExecution, stopExecution } from '../../shared/executions/settle.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import type { Health } from '../../shared/handlers/health.ts';
+import { healthOf } from '../../shared/handlers/registry.ts';
+import type { StoredHandler } from '../../shared/handlers/store.ts';
+import type { Services } from './services.ts';
+
+/** What became of parked executions. */
+export type ParkedReport = {
+  /** Those whose circuit is closed: they are tried within a minute. */
+  released: number;
+  /** Those whose handler does not run any more: held or failed. */
+  ended: number;
+  /** Probes that were sent, one for each open circuit whose time had come. */
+  probes: number;
+  unfinished: boolean;
+  problems: unknown[];
+};
+
+const atOnce = 20;
+const minuteMs = 60_000;
+// Of one handler, in the first minute after its circuit has closed, in the second, and in each one after those.
+const releasedAMinute = [50, 200, 1000] as const;
+// Beyond the timeout of its call: to come through the queue, behind a backlog maybe, and to be settled.
+const probeMarginMs = 5 * minuteMs;
+const minProbeMarginMs = 1000;
+
+/**
+ * Sees to what is parked, by how its handler is now: what is open is probed, what is closed released, what is stopped held or ended.
+ * Again at every run, so that whatever a crash left is found.
+ */
+export async function tendParked(services: Services, until: Date): Promise<ParkedReport> {
+  const { attention, handlers } = services;
+  const report: ParkedReport = { released: 0, ended: 0, probes: 0, unfinished: false, problems: [] };
+  try {
+    const handlerIds = await attention.findHandlers('parked');
+    if (handlerIds.size === 0) return report;
+    const all = await handlers.readAll();
+    const storedById = new Map(all.handlers.map((stored) => [stored.handler.id, stored]));
+    for (const handlerId of handlerIds) {
+      const stored = storedById.get(handlerId);
+      if (stored === undefined) await stopParked(services, handlerId, 'deleted', until, report);
+      else if (stored.handler.status !== 'enabled')
+        await stopParked(services, handlerId, stored.handler.status, until, report);
+      else {
+        const health = healthOf(stored, all.health);
+        if (services.circuitsAreOn && health !== null && health.circuit !== null)
+          await probe(services, stored, health, report);
+        else await release(services, stored, all.closedAt.get(handlerId), until, report);
+      }
+    }
+  } catch (error) {
+    report.problems.push(error);
+  }
+  return report;
+}
+
+/** Sends a probe, if it is time for one: the attempt of one execution. */
+async function probe(
+  { attention, health: healthStore, wakeUps, now, scale }: Services,
+  { handler }: StoredHandler,
+  health: Health,
+  report: ParkedReport,
+): Promise<void> {
+  const subject = { handlerId: handler.id, targetVersion: health.targetVersion };
+  const leaseMs = handler.target.timeoutMs + Math.max(minProbeMarginMs, probeMarginMs * scale);
+  const token = await healthStore.takeProbe(subject, health, leaseMs);
+  if (token === null) return;
+  const oldest = await attention.readOldest('parked', handler.id);
+  // Not always the same one: an event that the target cannot stand must not keep the circuit open for all others.
+  const key = oldest[(health.circuit?.failedProbes ?? 0) % Math.max(1, oldest.length)];
+  if (key === undefined) return;
+  await wakeUps.send({ ...key, generation: null, probe: token }, now());
+  report.probes += 1;
+}
+
+/** Lets some of what is parked be tried, spread over the time until the next run. */
+async function release(
+  services: Services,
+  { handler }: StoredHandler,
+  closedAt: string | undefined,
+  until: Date,
+  report: ParkedReport,
+): Promise<void> {
+  const { attention, now, scale } = services;
+  const startedAt = now().getTime();
+  const closedMs = startedAt - Date.parse(closedAt ?? handler.updatedAt);
+  const limit = releaseLimit(closedMs, scale);
+  let taken = 0;
+  for await (const page of attention.readOf('parked', handler.id)) {
+    if (now() > until) {
+      report.unfinished = true;
+      return;
+    }
+    const keys = page.slice(0, limit - taken);
+    const first = taken;
+    taken += keys.length;
+    report.released += await moveParked(services, keys, report, (record, index) => {
+      const due = new Date(startedAt + Math.floor(((first + index) / limit) * minuteMs * scale));
+      return releaseExecution(record, due, { now: now(), scale });
+    });
+    if (taken >= limit) return;
+  }
+}
+
+/** How many may be released in this run. */
+function releaseLimit(closedMs: number, scale: number): number {
+  const minutes = Math.max(0, Math.floor(closedMs / (minuteMs * scale)));
+  return releasedAMinute[Math.min(minutes, releasedAMinute.length - 1)] ?? 0;
+}
+
+/** Holds or ends all that is parked of a handler that does not run any more. */
+async function stopParked(
+  services: Services,
+  handlerId: string,
+  reason: 'disabled' | 'archived' | 'deleted',
+  until: Date,
+  report: ParkedReport,
+): Promise<void> {
+  const { attention, now } = services;
+  for await (const page of attention.readOf('parked', handlerId)) {
+    if (now() > until) {
+      report.unfinished = true;
+      return;
+    }
+    report.ended += await moveParked(services, page, report, (record) => stopExecution(record, reason));
+  }
+}
+
+/** Answers how many were moved. What could not be is for the next run. */
+async function moveParked(
+  { mover }: Services,
+  keys: readonly ExecutionKey[],
+  report: ParkedReport,
+  change: (record: ExecutionRecord, index: number) => ExecutionRecord,
+): Promise<number> {
+  const inTurn = pLimit(atOnce);
+  const moved = await Promise.all(
+    keys.map((key, index) =>
+      inTurn(async () => {
+        try {
+          const { kind } = await mover.move(key, (record) =>
+            isParked(record.state) ? change(record, index) : null,
+          );
+          return kind === 'moved';
+        } catch (error) {
+          report.problems.push(error);
+          return false;
+        }
+      }),
+    ),
+  );
+  return moved.filter(Boolean).length;
+}
