@@ -1,4 +1,5 @@
 import pLimit from 'p-limit';
+import type { Attention } from '../../shared/executions/attention.ts';
 import type { ExecutionKey } from '../../shared/executions/key.ts';
 import { isParked } from '../../shared/executions/life-cycle.ts';
 import { releaseExecution, stopExecution } from '../../shared/executions/settle.ts';
@@ -69,12 +70,20 @@ async function probe(
   const leaseMs = handler.target.timeoutMs + Math.max(minProbeMarginMs, probeMarginMs * scale);
   const token = await healthStore.takeProbe(subject, health, leaseMs);
   if (token === null) return;
-  const oldest = await attention.readOldest('parked', handler.id);
-  // Not always the same one: an event that the target cannot stand must not keep the circuit open for all others.
-  const key = oldest[(health.circuit?.failedProbes ?? 0) % Math.max(1, oldest.length)];
+  const key = await pickForProbe(attention, handler.id, health.circuit?.failedProbes ?? 0);
   if (key === undefined) return;
   await wakeUps.send({ ...key, generation: null, probe: token }, now());
   report.probes += 1;
+}
+
+/** An old one, and not always the same: an event that the target cannot stand must not keep the circuit open for all others. */
+async function pickForProbe(
+  attention: Attention,
+  handlerId: string,
+  failedProbes: number,
+): Promise<ExecutionKey | undefined> {
+  const oldest = await attention.readOldest('parked', handlerId);
+  return oldest[failedProbes % Math.max(1, oldest.length)];
 }
 
 /** Lets some of what is parked be tried, spread over the time until the next run. */

@@ -27,7 +27,7 @@ export type ExecutionRecord = {
   state: ExecutionState;
   /** Raised when an ended execution is run again by a person or a replay. */
   generation: number;
-  /** The attempts of earlier generations: the schedule of this one counts from here. */
+  /** The attempts of earlier generations, and probes that failed: the schedule of this one counts from here. */
   attemptsBefore: number;
   /** How often in a row its next attempt was put off without a call. */
   putOffs: number;

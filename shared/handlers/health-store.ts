@@ -110,7 +110,10 @@ export function createHealthStore({
 
       const item = await readItem(handlerId);
       const seen = item === undefined ? null : healthFromItem(item);
-      if (item === undefined || seen === null) continue;
+      if (item === undefined || seen === null) {
+        if (tries >= maxTries) return null;
+        continue;
+      }
       if (seen.targetVersion > targetVersion) return null;
       const isSame = seen.targetVersion === targetVersion;
       if (item['reportToken'] === token || (isSame && seen.circuit !== null)) return seen;

@@ -499,14 +499,18 @@ describe('an engine with scripts of its own', () => {
 
   it('delivers over HTTP while scripts take all places that there are for them', async () => {
     await using receiver = await startReceiver();
-    await createHandler({ events: ['places.script'], target: { type: 'script', script: 'python-waits' } });
+    // A handler gets one place to begin with: it takes several to take them all.
+    const types = Array.from({ length: 12 }, (_, index) => `places.script.n${index}`);
+    for (const type of types) {
+      await createHandler({ events: [type], target: { type: 'script', script: 'python-waits' } });
+    }
     await createHandler({ events: ['places.http'], target: { type: 'http', url: receiver.url } });
     await delay(inForceAfterMs);
     const release = join(folder, 'release');
-    const begun = Array.from({ length: 12 }, (_, index) => join(folder, `begun-${index}`));
+    const begun = types.map((type) => join(folder, `begun-${type}`));
     const waiting = await putEvents(
       engine.url,
-      begun.map((file) => entry('places.script', { begun: file, release })),
+      begun.map((file, index) => entry(types[index] ?? '', { begun: file, release })),
     );
     const runningNow = () => begun.filter((file) => existsSync(file)).length;
     await vi.waitFor(() => expect(runningNow()).toBe(8), patience);
