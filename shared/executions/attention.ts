@@ -8,6 +8,8 @@ export type KindByHandler = Exclude<AttentionKind, 'waiting'>;
 
 const pageSize = 100;
 
+export type Attention = ReturnType<typeof createAttention>;
+
 /** The sparse index, as what works in the background reads it. It lags a little behind the log. */
 export function createAttention({
   dynamo,

@@ -41,7 +41,7 @@ async function slotsEnd({ id }: Pick<Handler, 'id'>): Promise<number> {
 
 async function edit({ id }: Pick<Handler, 'id'>, change: Partial<Handler>): Promise<void> {
   const { handler, sealedSecrets } = await lane.store.get(id);
-  const changed = { ...handler, ...change, version: handler.version + 1 } as Handler;
+  const changed = { ...handler, ...change, version: handler.version + 1 };
   await lane.store.replace({ handler: changed, sealedSecrets }, handler.version);
 }
 
