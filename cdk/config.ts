@@ -115,6 +115,8 @@ export const Config = z.strictObject({
     ),
   /** @default true */
   circuitBreaker: DispatcherEnv.shape.CIRCUITS,
+  /** Days, 0 to 365. @default 5 */
+  autoDisableDays: DispatcherEnv.shape.AUTO_DISABLE_DAYS,
   /** @default false */
   allowHttp: DispatcherEnv.shape.ALLOW_HTTP,
   /** Comma-separated. @default '' */

@@ -53,6 +53,7 @@ export const EngineConfig = z.object({
     .stringbool('must be true or false')
     .default(true)
     .describe('Whether handlers whose target is down are left alone until a probe gets an answer'),
+  HANDOFF_AUTO_DISABLE_DAYS: sharedEnv.AUTO_DISABLE_DAYS,
   HANDOFF_ALLOW_HTTP: z
     .stringbool('must be true or false')
     .default(false)

@@ -116,6 +116,7 @@ export async function startEngine(
       allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
       circuitBreaker: config.HANDOFF_CIRCUIT_BREAKER,
+      autoDisableDays: config.HANDOFF_AUTO_DISABLE_DAYS,
       dynamoDbEndpoint: tables.endpoint,
       credentials: tables.credentials,
       privateEndpoint: `http://127.0.0.1:${privateServer.port}`,

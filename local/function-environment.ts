@@ -10,6 +10,7 @@ export type FunctionSettings = {
   allowCidrs: string;
   retryScale: number;
   circuitBreaker: boolean;
+  autoDisableDays: number;
   dynamoDbEndpoint: string;
   credentials: { accessKeyId: string; secretAccessKey: string };
   /** Of EventBridge, SQS and Lambda. */
@@ -44,6 +45,7 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     ALLOW_CIDRS: settings.allowCidrs,
     RETRY_SCALE: String(settings.retryScale),
     CIRCUITS: String(settings.circuitBreaker),
+    AUTO_DISABLE_DAYS: String(settings.autoDisableDays),
     AWS_REGION: region,
     AWS_ACCESS_KEY_ID: settings.credentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: settings.credentials.secretAccessKey,

@@ -89,6 +89,15 @@ export const sharedEnv = {
     .max(1)
     .default(1)
     .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
+  AUTO_DISABLE_DAYS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(365)
+    .default(5)
+    .describe(
+      'A handler whose target has answered nothing but failures for so many days is disabled; 0 means never',
+    ),
   CIRCUITS: z
     .stringbool()
     .default(true)

@@ -47,6 +47,7 @@ export class Dispatcher extends Construct {
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
         CIRCUITS: config.circuitBreaker,
+        AUTO_DISABLE_DAYS: config.autoDisableDays,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },

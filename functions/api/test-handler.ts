@@ -56,8 +56,8 @@ export async function testHandler(
       now,
       random: () => 0,
       retryScale: 1,
-      disableOnDemand: async () => 'changed',
-      observe: (_, call) => call(),
+      disableHandler: async () => 'changed',
+      observe: (_, __, call) => call(),
     },
     // A failure is an answer here, nothing waits for another attempt.
     {

@@ -19,6 +19,7 @@ export const DispatcherEnv = z.object({
   MAX_CONCURRENT_SCRIPTS: sharedEnv.MAX_CONCURRENT_SCRIPTS,
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
   CIRCUITS: sharedEnv.CIRCUITS,
+  AUTO_DISABLE_DAYS: sharedEnv.AUTO_DISABLE_DAYS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
 });
 export type DispatcherEnv = z.output<typeof DispatcherEnv>;

@@ -10,7 +10,7 @@ import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
-import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createDisabler } from '../../shared/handlers/disable-handler.ts';
 import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
@@ -49,10 +49,14 @@ export function buildServices(
   const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
   const scale = env.RETRY_SCALE;
   const currentRegistry = createRegistry({ store, dataKey, now });
+  const disableHandler = createDisabler({ store, announce });
   const circuits = createCircuits({
     health: createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers: store, scale, now }),
     currentRegistry,
     isOn: env.CIRCUITS,
+    autoDisableDays: env.AUTO_DISABLE_DAYS,
+    disableHandler,
+    announce,
     lane: 'first',
     maxCalls: maxCallsOfHandler,
     scale,
@@ -63,7 +67,7 @@ export function buildServices(
     now,
     random,
     announce,
-    disableOnDemand: createDisabler({ store, announce }),
+    disableHandler,
     delay,
     slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     circuits,

@@ -26,6 +26,7 @@ export const RetrierEnv = z.object({
     ),
   RETRY_SCALE: sharedEnv.RETRY_SCALE,
   CIRCUITS: sharedEnv.CIRCUITS,
+  AUTO_DISABLE_DAYS: sharedEnv.AUTO_DISABLE_DAYS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
 });
 export type RetrierEnv = z.output<typeof RetrierEnv>;

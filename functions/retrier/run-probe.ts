@@ -21,7 +21,8 @@ export async function runProbe(
   { probe: token, ...key }: WakeUp & { probe: string },
   deadline: Date,
 ): Promise<AttemptResult> {
-  const { claims, health, currentRegistry, now, random, observe, scriptsInTurn } = services;
+  const { claims, health, circuits, currentRegistry, disableHandler, now, random, observe, scriptsInTurn } =
+    services;
   const { handlerId } = readKey(key);
   const registered = (await currentRegistry()).find(handlerId);
   const { health: found } = await health.read(handlerId);
@@ -48,7 +49,7 @@ export async function runProbe(
   let sign = signOf({ kind: 'put-off', reason: 'busy' });
   const probing = {
     ...services,
-    async observe(_: typeof registered, call: () => Promise<Outcome>): Promise<Outcome> {
+    async observe(_: typeof registered, __: unknown, call: () => Promise<Outcome>): Promise<Outcome> {
       const outcome = await call();
       sign = signOf(outcome);
       return outcome;
@@ -67,13 +68,19 @@ export async function runProbe(
   // First the log: what dies in between is asked once more, when the lease of the probe is over.
   const record = sign === 'alive' ? settled : sign === 'failed' ? keepParked(settled) : execution.record;
   const { lost, problems } = await claims.settle(execution, record, claim);
-  if (sign === 'alive') await health.close({ handlerId, targetVersion: found.targetVersion }, calledAt);
-  else
+  const { handler } = registered;
+  const { event } = parsed;
+  if (sign === 'alive') {
+    const subject = { handlerId, targetVersion: found.targetVersion };
+    await circuits.closeCircuit({ subject, handler, event }, calledAt);
+  } else {
     await health.endProbe(handlerId, token, {
       failedProbes: sign === 'failed' ? failedProbes + 1 : failedProbes,
       isSoon: sign !== 'failed',
       random: random(),
     });
+    if (circuits.hasFailedTooLong(found.failingSince)) await disableHandler(handler, 'failing', event);
+  }
   if (record.state.status === 'succeeded') await goOn(services, record);
   if (lost) return { kind: 'stale' };
   const toTell = isOwnEvent(parsed.event) ? null : failureOf(record);

@@ -11,7 +11,7 @@ import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createPostponer } from '../../shared/executions/postpone.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
 import { createDataKey } from '../../shared/handlers/data-key.ts';
-import { createDisabler } from '../../shared/handlers/disable-on-demand.ts';
+import { createDisabler } from '../../shared/handlers/disable-handler.ts';
 import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createRateLimits } from '../../shared/handlers/rate-limit.ts';
 import { createRegistry } from '../../shared/handlers/registry.ts';
@@ -51,10 +51,14 @@ export function buildServices(
   const scale = env.RETRY_SCALE;
   const health = createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers, scale, now });
   const currentRegistry = createRegistry({ store: handlers, dataKey, now });
+  const disableHandler = createDisabler({ store: handlers, announce });
   const circuits = createCircuits({
     health,
     currentRegistry,
     isOn: env.CIRCUITS,
+    autoDisableDays: env.AUTO_DISABLE_DAYS,
+    disableHandler,
+    announce,
     lane: 'later',
     maxCalls: Math.ceil(env.MAX_CONCURRENT_ATTEMPTS * shareOfHandler),
     scale,
@@ -70,7 +74,7 @@ export function buildServices(
     circuits,
     observe: circuits.observe,
     handlers,
-    disableOnDemand: createDisabler({ store: handlers, announce }),
+    disableHandler,
     currentRegistry,
     slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
     deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),

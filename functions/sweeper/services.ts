@@ -39,6 +39,8 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
       now,
     }),
     circuitsAreOn: env.CIRCUITS,
+    /** By handler: when its parked work was last released, milliseconds. */
+    releasedAt: new Map<string, number>(),
     findSettling: createSettlingWatch(handlers),
     attention: createAttention(executions),
     mover: createMover({ ...executions, hours, wakeUps, retention }),

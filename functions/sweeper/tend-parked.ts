@@ -86,7 +86,7 @@ async function pickForProbe(
   return oldest[failedProbes % Math.max(1, oldest.length)];
 }
 
-/** Lets some of what is parked be tried, spread over the time until the next run. */
+/** Lets some of what is parked be tried, spread over as much time as has passed since the last run. */
 async function release(
   services: Services,
   { handler }: StoredHandler,
@@ -94,10 +94,14 @@ async function release(
   until: Date,
   report: ParkedReport,
 ): Promise<void> {
-  const { attention, now, scale } = services;
+  const { attention, releasedAt, now, scale } = services;
   const startedAt = now().getTime();
   const closedMs = startedAt - Date.parse(closedAt ?? handler.updatedAt);
-  const limit = releaseLimit(closedMs, scale);
+  // Where the sweeper comes more often, each run releases its share of what a minute may.
+  const share = Math.min(1, Math.max(0, startedAt - (releasedAt.get(handler.id) ?? 0)) / (minuteMs * scale));
+  const limit = Math.ceil(releaseLimit(closedMs, scale) * share);
+  if (limit === 0) return;
+  releasedAt.set(handler.id, startedAt);
   let taken = 0;
   for await (const page of attention.readOf('parked', handler.id)) {
     if (now() > until) {
@@ -108,14 +112,14 @@ async function release(
     const first = taken;
     taken += keys.length;
     report.released += await moveParked(services, keys, report, (record, index) => {
-      const due = new Date(startedAt + Math.floor(((first + index) / limit) * minuteMs * scale));
+      const due = new Date(startedAt + Math.floor(((first + index) / limit) * share * minuteMs * scale));
       return releaseExecution(record, due, { now: now(), scale });
     });
     if (taken >= limit) return;
   }
 }
 
-/** How many may be released in this run. */
+/** How many may be released in a minute. */
 function releaseLimit(closedMs: number, scale: number): number {
   const minutes = Math.max(0, Math.floor(closedMs / (minuteMs * scale)));
   return releasedAMinute[Math.min(minutes, releasedAMinute.length - 1)] ?? 0;

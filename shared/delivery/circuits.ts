@@ -1,3 +1,6 @@
+import { isOwnEvent, type Announce, type OwnEvent } from '../events/own-events.ts';
+import type { DisableHandler } from '../handlers/disable-handler.ts';
+import type { Handler } from '../handlers/handler.ts';
 import type { HealthStore, Subject } from '../handlers/health-store.ts';
 import { failureRate, failuresToOpen, maxFailureGapMs } from '../handlers/health.ts';
 import type { RegisteredHandler, Registry } from '../handlers/registry.ts';
@@ -10,9 +13,20 @@ export type Place = { leave: () => void };
 /** `open`: the call is not to be made, because the circuit is. `busy`: it is not to be made here and now. */
 export type Refusal = 'open' | 'busy';
 
+/** Makes a call and learns from it how the target is. */
+export type Observe = (
+  registered: RegisteredHandler,
+  event: { source: string },
+  call: () => Promise<Outcome>,
+) => Promise<Outcome>;
+
 /** What one environment knows about one target. */
 type View = {
   subject: Subject;
+  /** As it was last called. */
+  handler: Handler;
+  /** The event that it was last called with. */
+  event: { source: string };
   window: CallWindow;
   maxGapMs: number;
   /** Failures in a row that the table does not have yet. */
@@ -36,6 +50,7 @@ type View = {
 
 // The registry is a second old at most, and knows it then.
 const registryMaxAgeMs = 1000;
+const dayMs = 86_400_000;
 /** How long a slow target is kept out of the first lane. */
 const slowForMs = 30_000;
 
@@ -47,6 +62,9 @@ export function createCircuits({
   health,
   currentRegistry,
   isOn,
+  autoDisableDays,
+  disableHandler,
+  announce,
   lane,
   maxCalls,
   scale,
@@ -57,6 +75,10 @@ export function createCircuits({
   currentRegistry: () => Promise<Registry>;
   /** Off: nothing is counted, and no circuit is open. */
   isOn: boolean;
+  /** A handler whose target has answered nothing but failures for so long is disabled; 0: none ever is. */
+  autoDisableDays: number;
+  disableHandler: DisableHandler;
+  announce: Announce;
   lane: 'first' | 'later';
   /** Calls of one handler under way at once. */
   maxCalls: number;
@@ -72,6 +94,8 @@ export function createCircuits({
     if (known?.subject.targetVersion === targetVersion) return known;
     const view: View = {
       subject: { handlerId: handler.id, targetVersion },
+      handler,
+      event: { source: '' },
       window: createCallWindow({
         maxCalls,
         slowForMs: slowForMs * scale,
@@ -124,8 +148,13 @@ export function createCircuits({
   }
 
   /** Makes a call and notes what it says about the target. */
-  async function observe(registered: RegisteredHandler, call: () => Promise<Outcome>): Promise<Outcome> {
+  async function observe(
+    registered: RegisteredHandler,
+    event: { source: string },
+    call: () => Promise<Outcome>,
+  ): Promise<Outcome> {
     const view = viewOf(registered);
+    Object.assign(view, { handler: registered.handler, event });
     const calledAt = now();
     const startedMs = performance.now();
     let sign: Sign = 'neither';
@@ -190,7 +219,7 @@ export function createCircuits({
           const { calledAt } = view.answered;
           view.answered = null;
           view.openUntil = Number.NEGATIVE_INFINITY;
-          await health.close(view.subject, calledAt);
+          await closeCircuit(view, calledAt);
         } else if (view.forgetAt !== null) {
           const { forgetAt } = view;
           view.forgetAt = null;
@@ -210,6 +239,7 @@ export function createCircuits({
     const { subject, aliveAt, maxGapMs } = view;
     const known = await health.reportFailures(subject, { count, since, aliveAt, maxGapMs });
     if (known === null) return;
+    if (hasFailedTooLong(known.failingSince)) await disableHandler(view.handler, 'failing', view.event);
     const isFailing = view.calls.filter(Boolean).length >= failureRate.failures;
     if (known.circuit === null) {
       if (known.streak < failuresToOpen && !isFailing) return;
@@ -217,6 +247,7 @@ export function createCircuits({
         random: random(),
         ...(isFailing && { streak: 1 }),
       });
+      if (opened) await tellAbout(view, 'handoff.circuit.opened', now().toISOString());
       // Not opened by us: by somebody else most likely, and else it will be at the next failure.
       if (!opened && known.streak < failuresToOpen) return;
     }
@@ -224,6 +255,28 @@ export function createCircuits({
     view.openUntil = now().getTime() + registryMaxAgeMs;
     view.window.turnAllAway();
   }
+
+  async function closeCircuit(
+    view: Pick<View, 'subject' | 'handler' | 'event'>,
+    calledAt: Date,
+  ): Promise<void> {
+    const closed = await health.close(view.subject, calledAt);
+    if (closed) await tellAbout(view, 'handoff.circuit.closed', now().toISOString());
+  }
+
+  async function tellAbout(
+    { handler: { id, name }, event }: Pick<View, 'handler' | 'event'>,
+    type: Extract<OwnEvent['type'], `handoff.circuit.${string}`>,
+    since: string,
+  ): Promise<void> {
+    if (isOwnEvent(event)) return;
+    const data = { handlerId: id, handlerName: name, since };
+    problems.push(...(await announce([{ type, objectId: id, data }])));
+  }
+
+  /** Whether there has been nothing but failures for so long that somebody has to look. */
+  const hasFailedTooLong = (failingSince: string): boolean =>
+    autoDisableDays > 0 && now().getTime() - Date.parse(failingSince) >= autoDisableDays * dayMs;
 
   /** Resolves when the table knows what this environment knows. Answers what went wrong with that since the last time. */
   async function flush(): Promise<unknown[]> {
@@ -237,7 +290,7 @@ export function createCircuits({
   /** Whether no call is to be made, whatever room there is. */
   const isOpenFor = (registered: RegisteredHandler): boolean => isOpen(registered, viewOf(registered));
 
-  return { admit, admitNow, isOpenFor, observe, flush };
+  return { admit, admitNow, isOpenFor, observe, closeCircuit, hasFailedTooLong, flush };
 }
 
 /** What an outcome says about a target: any answer that would be the same another time says that it is alive. */

@@ -1,7 +1,8 @@
 import { invokeTarget, type InvokeServices } from '../delivery/invoke.ts';
 import { sentRequestOf } from '../delivery/request.ts';
 import type { DomainEvent } from '../events/envelope.ts';
-import type { DisableOnDemand } from '../handlers/disable-on-demand.ts';
+import type { Observe } from '../delivery/circuits.ts';
+import type { DisableHandler } from '../handlers/disable-handler.ts';
 import type { RegisteredHandler } from '../handlers/registry.ts';
 import type { Outcome } from '../delivery/outcome.ts';
 import type { ExecutionRecord } from './execution.ts';
@@ -16,9 +17,9 @@ export type AttemptServices = {
   /** From 0 up to 1, for the jitter. */
   random: () => number;
   retryScale: number;
-  disableOnDemand: DisableOnDemand;
+  disableHandler: DisableHandler;
   /** Makes the call, and learns from it how the target is. */
-  observe: (registered: RegisteredHandler, call: () => Promise<Outcome>) => Promise<Outcome>;
+  observe: Observe;
 };
 
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
@@ -30,7 +31,7 @@ export const settleMarginMs = 5000;
  * @param call what is done instead of calling the target, where the outcome is known without
  */
 export async function makeAttempt(
-  { targets, now, random, retryScale, disableOnDemand, observe }: AttemptServices,
+  { targets, now, random, retryScale, disableHandler, observe }: AttemptServices,
   registered: RegisteredHandler,
   execution: Beginning | ExecutionRecord,
   event: DomainEvent,
@@ -47,10 +48,10 @@ export async function makeAttempt(
 ): Promise<ExecutionRecord> {
   const { handler } = registered;
   const startedAt = now();
-  const outcome = await observe(registered, async () => call());
+  const outcome = await observe(registered, event, async () => call());
   const endedAt = now();
   const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
-  const handlerIs = isUnwanted ? await disableOnDemand(handler, event) : 'as-called';
+  const handlerIs = isUnwanted ? await disableHandler(handler, 'gone', event) : 'as-called';
   return settleAttempt(
     { ...execution, handlerName: handler.name },
     {

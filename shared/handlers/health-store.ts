@@ -187,10 +187,14 @@ export function createHealthStore({
     );
   }
 
-  /** Closes the circuit, because a call that began at `calledAt`, after it had opened, got an answer. */
-  async function close({ handlerId, targetVersion }: Subject, calledAt: Date): Promise<void> {
+  /**
+   * Closes the circuit, because a call that began at `calledAt`, after it had opened, got an answer.
+   *
+   * @returns whether it was open
+   */
+  async function close({ handlerId, targetVersion }: Subject, calledAt: Date): Promise<boolean> {
     await handlers.raiseRevision();
-    await update(
+    const closed = await update(
       handlerId,
       {
         UpdateExpression:
@@ -205,6 +209,7 @@ export function createHealthStore({
       },
     );
     await handlers.raiseRevision();
+    return closed !== null;
   }
 
   /**

@@ -114,6 +114,7 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
   },
   'more log shards': variable('LOG_SHARDS', '8', [dispatcher, sweeper, api]),
   'no circuit breaker': variable('CIRCUITS', 'false', [dispatcher, retrier, sweeper]),
+  'a longer time of failures': variable('AUTO_DISABLE_DAYS', '10', [dispatcher, retrier]),
   'events at once': Object.fromEntries(
     [eventsMapping, retriesMapping].flatMap((id) => [
       [`${id}.BatchSize`, 10],

@@ -17,6 +17,7 @@ export const variants = {
   },
   'more log shards': { logShards: 8 },
   'no circuit breaker': { circuitBreaker: false },
+  'a longer time of failures': { autoDisableDays: 10 },
   'events at once': { batchWindowSeconds: 0 },
   'targets in a private network': { allowHttp: true, allowCidrs: '10.0.0.0/8' },
   'alarms that somebody hears': { alarmTopicArn: 'arn:aws:sns:eu-central-1:123456789012:on-call' },

@@ -13,6 +13,7 @@ describe('parseConfig', () => {
       HANDOFF_FSYNC: false,
       HANDOFF_RETRY_SCALE: 1,
       HANDOFF_CIRCUIT_BREAKER: true,
+      HANDOFF_AUTO_DISABLE_DAYS: 5,
       HANDOFF_ALLOW_HTTP: false,
       HANDOFF_ALLOW_CIDRS: [],
       HANDOFF_SCRIPTS: fileURLToPath(new URL('../../functions/scripts', import.meta.url)),

@@ -20,6 +20,7 @@ const settings = {
   allowCidrs: '127.0.0.0/8',
   retryScale: 0.5,
   circuitBreaker: false,
+  autoDisableDays: 7,
   credentials: { accessKeyId: 'key-of-this-start', secretAccessKey: 'unused' },
   dynamoDbEndpoint: 'http://127.0.0.1:1111',
   privateEndpoint: 'http://127.0.0.1:2222',

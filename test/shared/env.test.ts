@@ -28,6 +28,7 @@ describe('parseEnv', () => {
       MAX_CONCURRENT_SCRIPTS: 64,
       RETRY_SCALE: 1,
       CIRCUITS: true,
+      AUTO_DISABLE_DAYS: 5,
     });
   });
 
