@@ -2,15 +2,14 @@ import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, expect, it } from 'vitest';
 import { dispatchBatch } from '../../functions/dispatcher/dispatch.ts';
-import { DispatcherEnv } from '../../functions/dispatcher/env.ts';
-import { buildServices as buildDispatcher } from '../../functions/dispatcher/services.ts';
-import { parseEnv } from '../../shared/env.ts';
 import { sentAtAttribute } from '../../shared/events/requeue.ts';
 import { encodeExecutionId, keyToString, readKey } from '../../shared/executions/key.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
+import { createRecoveries } from '../../shared/executions/recoveries.ts';
+import { RecoverableStatus } from '../../shared/executions/recovery.ts';
 import { createReopener } from '../../shared/executions/reopen.ts';
 import { ConflictError, NotFoundError } from '../../shared/errors.ts';
-import type { HandlerStatus } from '../../shared/handlers/handler.ts';
+import type { Handler, HandlerStatus } from '../../shared/handlers/handler.ts';
 import { anEvent } from '../support/builders.ts';
 import { startReceiver } from '../support/http-server.ts';
 import { startLane } from './retrier/lane.ts';
@@ -22,6 +21,12 @@ import { startLane } from './retrier/lane.ts';
  */
 
 const lane = await startLane();
+const recoveries = createRecoveries({
+  dynamo: lane.dynamo,
+  tableName: lane.handlersTable,
+  keptDays: 30,
+  now: lane.clock.now,
+});
 const statuses = new Map<string, number>();
 const receiver = await startReceiver(({ path }, response) => {
   response.writeHead(statuses.get(path) ?? 200).end();
@@ -42,7 +47,9 @@ type Step =
   | { do: 'pass'; seconds: number }
   | { do: 'clock-back'; seconds: number }
   | { do: 'set'; path: (typeof paths)[number]; status: HandlerStatus }
+  | { do: 'edit'; path: (typeof paths)[number]; to: Partial<Pick<Handler, 'rateLimit' | 'retry'>> }
   | { do: 'delete'; path: (typeof paths)[number] }
+  | { do: 'recover'; path: (typeof paths)[number]; statuses: RecoverableStatus[] }
   | { do: 'fail'; operation: (typeof faultyOperations)[number]; times: number };
 
 const anyPath = fc.constantFrom(...paths);
@@ -91,7 +98,29 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       status: fc.constantFrom<HandlerStatus>('enabled', 'enabled', 'disabled', 'archived'),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('edit' as const),
+      path: anyPath,
+      to: fc.constantFrom<Partial<Pick<Handler, 'rateLimit' | 'retry'>>>(
+        { rateLimit: { perSecond: 0.1 } },
+        { rateLimit: { perSecond: 2 } },
+        { rateLimit: null },
+        { retry: { schedule: 'none' } },
+        { retry: { schedule: [30, 30, 30] } },
+      ),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), path: anyPath }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('recover' as const),
+      path: anyPath,
+      statuses: fc.subarray([...RecoverableStatus.options], { minLength: 1 }),
+    }),
+  },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -130,6 +159,9 @@ async function aDeployment() {
   const lasting = new Set(handlers.values());
   const published: string[] = [];
   const seen = new Map<string, ExecutionRecord>();
+  /** What a person has asked for once more, and handlers whose successes were asked for: no others are delivered again. */
+  const again = new Set<string>();
+  const mayRepeat = new Set<string>();
 
   async function publish(count: number): Promise<void> {
     for (let index = 0; index < count; index += 1) {
@@ -141,13 +173,9 @@ async function aDeployment() {
   }
 
   async function dispatch(): Promise<number> {
-    const services = buildDispatcher(parseEnv(DispatcherEnv, lane.variables), {
-      now: lane.clock.now,
-      random: () => 0.5,
-    });
     const received = lane.queues.events.receive(10);
     const { failedMessageIds } = await dispatchBatch(
-      services,
+      lane.coldDispatcher(),
       received.map(({ messageId, body, attributes, sentAt, receiveCount }) => ({
         id: messageId,
         body,
@@ -159,22 +187,21 @@ async function aDeployment() {
     );
     const done = received.filter(({ messageId }) => !failedMessageIds.includes(messageId));
     lane.queues.events.delete(done.map(({ receiptHandle }) => receiptHandle));
-    await services.targets.agent.close();
     return received.length;
   }
 
   const retry = async (): Promise<number> => (await lane.retryDue()).messages;
 
-  async function set(path: string, status: HandlerStatus): Promise<void> {
+  async function edit(path: string, to: Partial<Handler>): Promise<void> {
     const id = handlers.get(path) ?? '';
     const stored = await lane.store.get(id).catch(() => null);
     if (stored === null) return;
-    if (status === 'archived') lasting.delete(id);
+    if (to.status === 'archived') lasting.delete(id);
     const { handler, sealedSecrets } = stored;
     const { version } = handler;
     const updatedAt = lane.clock.now().toISOString();
     await lane.store.replace(
-      { handler: { ...handler, status, version: version + 1, updatedAt }, sealedSecrets },
+      { handler: { ...handler, ...to, version: version + 1, updatedAt }, sealedSecrets },
       version,
     );
   }
@@ -200,10 +227,26 @@ async function aDeployment() {
   async function retryByHand(): Promise<void> {
     const any = [...seen.values()].at(-1);
     if (any === undefined) return;
+    again.add(keyToString(any.key));
     const reopener = createReopener({ mover: lane.mover(), scale: 1, now: lane.clock.now });
     await reopener.retryNow(any.key).catch((error: unknown) => {
       // An attempt is under way: then a person hears so.
       if (!(error instanceof ConflictError)) throw error;
+    });
+  }
+
+  /** As the API does, which asks that the handler is enabled. */
+  async function recover(path: string, wanted: readonly RecoverableStatus[]): Promise<void> {
+    const handlerId = handlers.get(path) ?? '';
+    const { handler } = await lane.store.get(handlerId);
+    if (handler.status !== 'enabled') return;
+    if (wanted.includes('succeeded')) mayRepeat.add(handlerId);
+    const now = lane.clock.now().getTime();
+    await recoveries.start({
+      handlerId,
+      from: new Date(now - 86_400_000).toISOString(),
+      to: new Date(now + 86_400_000).toISOString(),
+      statuses: wanted,
     });
   }
 
@@ -217,6 +260,12 @@ async function aDeployment() {
       if (after === undefined) throw new Error(`${what} and is gone`);
       expect(after.generation, what).toBeGreaterThanOrEqual(before.generation);
       expect(after.attemptCount, what).toBeGreaterThanOrEqual(before.attemptCount);
+      if (
+        before.state.status === 'succeeded' &&
+        !again.has(key) &&
+        !mayRepeat.has(readKey(before.key).handlerId)
+      )
+        expect(after.generation, what).toBe(before.generation);
       const hadEnded = before.state.status === 'succeeded' || before.state.status === 'failed';
       if (!hadEnded || after.generation > before.generation) continue;
       const allowed = before.state.status === 'failed' ? ['failed', 'succeeded'] : ['succeeded'];
@@ -232,8 +281,9 @@ async function aDeployment() {
     publish,
     dispatch,
     retry,
-    set,
+    edit,
     remove,
+    recover,
     loseCalls,
     doubleCalls,
     retryByHand,
@@ -266,7 +316,11 @@ async function perform(deployment: Deployment, next: Step): Promise<void> {
     case 'clock-back':
       return lane.clock.advance(-next.seconds * 1000);
     case 'set':
-      return deployment.set(next.path, next.status);
+      return deployment.edit(next.path, { status: next.status });
+    case 'edit':
+      return deployment.edit(next.path, next.to);
+    case 'recover':
+      return deployment.recover(next.path, next.statuses);
     case 'delete':
       return deployment.remove(next.path);
     case 'fail':
@@ -297,7 +351,8 @@ async function calmDown(deployment: Deployment): Promise<ExecutionRecord[]> {
     while ((await deployment.retry()) > 0);
     const { visible, inFlight, delayed } = lane.queues.events.counts();
     const records = await deployment.look();
-    if (visible + inFlight + delayed === 0 && records.every(({ state }) => state.status !== 'waiting')) break;
+    const isQuiet = records.every(({ state }) => state.status !== 'waiting');
+    if (visible + inFlight + delayed === 0 && isQuiet && (await recoveries.findRunning()).length === 0) break;
   }
   return deployment.look();
 }
@@ -317,6 +372,7 @@ async function run(answers: readonly number[], steps: readonly Step[]): Promise<
   const records = await calmDown(deployment);
 
   expect(records.filter(({ state }) => state.status === 'waiting')).toEqual([]);
+  expect(await recoveries.findRunning()).toEqual([]);
   for (const id of deployment.published) {
     const handlers = records
       .filter(({ key }) => readKey(key).eventId === id)
