@@ -120,6 +120,7 @@ export class Storage extends Construct {
       record: executionsTo(
         'dynamodb:BatchGetItem',
         'dynamodb:BatchWriteItem',
+        'dynamodb:GetItem',
         'dynamodb:PutItem',
         'dynamodb:UpdateItem',
       ),

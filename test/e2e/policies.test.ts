@@ -81,12 +81,6 @@ const reasons: readonly (readonly [role: string, action: string, resource: strin
     'EventsQueue',
     'sends an event again when its batch runs out of time, after minutes: functions/dispatcher/dispatch.ts',
   ],
-  [
-    'RetriesSweep',
-    'dynamodb:DeleteItem',
-    'handlers',
-    'takes away what is left of a deleted handler, minutes later: functions/sweeper/settle-handlers.ts',
-  ],
 ];
 
 const stack = leftByEarlier();
