@@ -16,6 +16,10 @@ const deathMs = 10_000;
 /** How long the log may take to become what it has to be. Only a test that fails waits so long. */
 const patienceMs = 45_000;
 
+// What the queues' functions do ends with the first one. Of the sweeper's runs those are told that did anything, all with the
+// level `DEBUG`.
+const newsLine = /^acknowledged |"sweep\.done"/u;
+
 type Api = ReturnType<typeof apiOf>;
 
 /** An engine that is killed at a step and started again on the same data, by one run after another. */
@@ -35,8 +39,8 @@ export type Victim = {
   /** The same, and once more with the successor. */
   persist: <Result>(work: (api: Api) => Promise<Result>) => Promise<Result>;
   /**
-   * Publishes events of a type that is this run's own, once and in one call, as an upstream would; again when nobody
-   * answered. Resolves to the ids that were accepted.
+   * Publishes events of a type that is this run's own, in one call, as an upstream would; again when nobody answered.
+   * Resolves to the ids that were accepted.
    */
   publish: (type: string, data: readonly object[]) => Promise<string[]>;
   /** Resolves when everything that was published is acknowledged, by this process or by its successor. */
@@ -46,6 +50,8 @@ export type Victim = {
    * takes too long, which is reported.
    */
   waitForLog: (count: number, isWhole: (executions: readonly Execution[]) => boolean) => Promise<Execution[]>;
+  /** Resolves when the API shows that it is so. When that takes too long, which is reported with what it showed. */
+  waitFor: <Seen>(look: (api: Api) => Promise<Seen>, isSo: (seen: Seen) => boolean) => Promise<void>;
   /** Notes what must not be. */
   report: (problem: string) => void;
 };
@@ -175,12 +181,13 @@ async function openVictim(
 
   async function publish(eventType: string, data: readonly object[]): Promise<string[]> {
     type = eventType;
-    eventIds = await persist(async () => {
+    const ids = await persist(async () => {
       const accepted = await putEvents(life.engine.url, eventType, data);
       life.toAcknowledge += accepted.length;
       return accepted;
     });
-    return eventIds;
+    eventIds.push(...ids);
+    return ids;
   }
 
   /** Resolves with the next line that fits, or with null when the process is dead. */
@@ -232,20 +239,25 @@ async function openVictim(
     isWhole: (executions: readonly Execution[]) => boolean,
   ): Promise<Execution[]> {
     expected = count;
+    return waitUntil(look, (executions) => executions.length >= count && isWhole(executions));
+  }
+
+  /** Looks until it is so, and resolves with what there is to see. As it is when that takes too long, which is reported. */
+  async function waitUntil<Seen>(see: () => Promise<Seen>, isSo: (seen: Seen) => boolean): Promise<Seen> {
     const giveUp = delay(patienceMs, 'late' as const, { ref: false });
     for (;;) {
-      // What changes the log ends with an acknowledgement, so there is nothing to see before the next one.
+      // Whatever changes anything ends with one of these lines, so there is nothing to see before the next one.
       const { engine } = life;
       const lineCount = engine.lines.length;
-      const executions = await attempt(look);
-      if (executions === null) continue;
-      if (executions.length >= count && isWhole(executions)) return executions;
-      const isNews = () => engine.lines.slice(lineCount).some((line) => line.startsWith('acknowledged '));
+      const seen = await attempt(async () => ({ is: await see() }));
+      if (seen === null) continue;
+      if (isSo(seen.is)) return seen.is;
+      const isNews = () => engine.lines.slice(lineCount).some((line) => newsLine.test(line));
       const news = await Promise.race([nextLine(isNews), giveUp]);
       if (news === 'dead') await restart();
       if (news === 'late') {
-        addProblem(`not as it has to be: ${JSON.stringify(executions)}\n${lastLines(engine)}`);
-        return executions;
+        addProblem(`not as it has to be: ${JSON.stringify(seen.is)}\n${lastLines(engine)}`);
+        return seen.is;
       }
     }
   }
@@ -262,6 +274,7 @@ async function openVictim(
     publish,
     acknowledged,
     waitForLog,
+    waitFor: async (see, isSo) => void (await waitUntil(() => see(life.api), isSo)),
     report: addProblem,
     /** The next run begins, which dies at that place. */
     begin(place: string) {
