@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { startReceiver } from '../support/http-server.ts';
-import { deliveriesOf, killAtEveryStep, kindsOf, placesOf } from './crash-run.ts';
+import { deliveriesOf, killAtEveryStep, kindsOf } from './crash-run.ts';
 
 const timeoutMs = 240_000;
 // A sweep every 250 ms, and a lease is over three seconds after its call would be.
@@ -32,6 +32,7 @@ it(
       {
         env,
         victims: 6,
+        spareSame: true,
         async prepare(api) {
           for (const { name, ...handler } of handlers) {
             await api.post('/v1/handlers', {
@@ -71,9 +72,8 @@ it(
     console.info(`crash points: ${steps.length} steps of a halted event, ${killed.length} kills`);
     expect(problems).toEqual([]);
     expect(steps.length).toBeGreaterThanOrEqual(20);
-    expect(kindsOf(killed)).toEqual(
-      ['delivery', 'UpdateItem', 'PutItem', 'SendMessageBatch', 'acknowledge'].flatMap(placesOf).toSorted(),
-    );
+    for (const kind of ['delivery', 'UpdateItem', 'PutItem', 'SendMessageBatch', 'acknowledge'])
+      expect(kindsOf(killed)).toContain(`after:${kind}`);
   },
   timeoutMs,
 );

@@ -64,6 +64,9 @@ export type CrashReport = {
   problems: string[];
 };
 
+/** That a step begins, or that it has ended. */
+type Mark = { mark: 'step' | 'ended'; step: string };
+
 type Life = {
   engine: EngineProcess;
   api: Api;
@@ -79,6 +82,7 @@ type Life = {
  * @param prepare registers what the runs need, once for all
  * @param maxRuns how many runs there can be on one folder, the one that is left alone included
  * @param victims how many engines there are at a time, each with a folder of its own
+ * @param spareSame kills once where two places are the same: nothing happens between the end of a step and the beginning of the next one
  * @param run has number 0 when it is left alone; then the runs of one folder count from 1
  */
 export async function killAtEveryStep(
@@ -87,11 +91,13 @@ export async function killAtEveryStep(
     env = {},
     victims = 2,
     maxRuns = Infinity,
+    spareSame = false,
   }: {
     prepare?: (api: Api) => Promise<void>;
     env?: Record<string, string>;
     victims?: number;
     maxRuns?: number;
+    spareSame?: boolean;
   },
   run: (victim: Victim, number: number) => Promise<void>,
 ): Promise<CrashReport> {
@@ -103,9 +109,10 @@ export async function killAtEveryStep(
     await first.persist(prepare);
     first.begin('nowhere');
     await run(first, 0);
-    report.steps = await first.stop();
+    const marks = await first.stop();
+    report.steps = marks.flatMap(({ mark, step }) => (mark === 'step' ? [step] : []));
 
-    const places = report.steps.flatMap(placesOf);
+    const places = spareSame ? differentPlaces(marks) : report.steps.flatMap(placesOf);
     const killInTurn = async (_: unknown, lane: number): Promise<void> => {
       const copy = join(folder, `victim-${lane}`);
       await cp(template, copy, { recursive: true });
@@ -286,9 +293,12 @@ async function openVictim(
       seen.clear();
     },
     /** Ends the process as one should. Resolves to the steps that it has counted. */
-    async stop(): Promise<string[]> {
+    async stop(): Promise<Mark[]> {
       await life.engine.end('SIGTERM');
-      return life.engine.lines.flatMap((line) => /^step (\S+)$/u.exec(line)?.[1] ?? []);
+      return life.engine.lines.flatMap((line) => {
+        const { mark, step } = /^(?<mark>step|ended) (?<step>\S+)$/u.exec(line)?.groups ?? {};
+        return mark === undefined || step === undefined ? [] : [{ mark: mark as Mark['mark'], step }];
+      });
     },
     async [Symbol.asyncDispose]() {
       await life.engine.end('SIGKILL');
@@ -298,6 +308,13 @@ async function openVictim(
 
 // Enough to see what it did in its last seconds, beside a sweep every 600 ms.
 const lastLines = ({ lines }: EngineProcess): string => lines.slice(-60).join('\n');
+
+/** Of all places one for each that leaves something else behind. */
+const differentPlaces = (marks: readonly Mark[]): string[] =>
+  marks.flatMap(({ mark, step }, index) => {
+    if (mark === 'ended') return [`after:${step}`];
+    return marks[index - 1]?.mark === 'ended' ? [] : [`before:${step}`];
+  });
 
 /** How many events the engine that died on this folder has left in its queue. */
 function unacknowledged(folder: string): number {

@@ -256,10 +256,7 @@ describe('a probe', () => {
   it.each(['before it has closed the circuit', 'after that, and before the event is sent on'])(
     'lets those behind a handler that halts go on, although its retrier dies %s',
     async (when) => {
-      await using receiver = await startSick(({ path }, response) =>
-        response.writeHead(path === '/later' || isUp ? 200 : 503).end(),
-      );
-      let isUp = false;
+      await using receiver = await startSick();
       await lane.register({ target: { url: receiver.url }, priority: 1, onFailure: 'halt' });
       const later = await lane.register({ target: { url: `${receiver.url}/later` }, priority: 2 });
       await lane.dispatchSome(6);
@@ -267,7 +264,7 @@ describe('a probe', () => {
 
       lane.clock.advance(2 * minuteMs);
       loseCalls();
-      isUp = true;
+      receiver.health.up = true;
       expect(await lane.sweep()).toMatchObject({ probes: 1 });
       const retrier = lane.coldRetrier();
       const die = () => Promise.reject(new Error('dead'));
