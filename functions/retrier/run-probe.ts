@@ -14,22 +14,35 @@ import type { Services } from './services.ts';
 
 /**
  * Makes the one attempt that asks whether a target is back. An answer closes the circuit; a failure is in the log, uses up no attempt,
- * and says when to ask again. A call for a probe that is over does nothing.
+ * and says when to ask again. A call for a probe that is over does nothing, unless its execution has succeeded: who made it may have
+ * died before sending the event on.
  */
 export async function runProbe(
   services: Services,
-  { probe: token, ...key }: WakeUp & { probe: string },
+  wakeUp: WakeUp & { probe: string },
   deadline: Date,
 ): Promise<AttemptResult> {
+  const result = await makeProbe(services, wakeUp, deadline);
+  if (result !== 'over') return result;
+  const found = await services.claims.read(wakeUp);
+  if (found?.record.state.status === 'succeeded') await goOn(services, found.record);
+  return { kind: 'stale' };
+}
+
+async function makeProbe(
+  services: Services,
+  { probe: token, ...key }: WakeUp & { probe: string },
+  deadline: Date,
+): Promise<AttemptResult | 'over'> {
   const { claims, health, circuits, currentRegistry, disableHandler, now, random, observe, scriptsInTurn } =
     services;
   const { handlerId } = readKey(key);
   const registered = (await currentRegistry()).find(handlerId);
   const { health: found } = await health.read(handlerId);
   if (registered === null || registered === 'archived' || registered.handler.status !== 'enabled')
-    return { kind: 'stale' };
+    return 'over';
   if (found?.circuit?.probe?.token !== token || found.targetVersion !== registered.targetVersion)
-    return { kind: 'stale' };
+    return 'over';
   const { failedProbes } = found.circuit;
   const { target } = registered.handler;
   if (now().getTime() + target.timeoutMs + settleMarginMs > deadline.getTime()) return { kind: 'put-off' };
@@ -40,7 +53,7 @@ export async function runProbe(
   if (execution === null || claim === null) {
     // A person was faster, or it has ended: another execution will do.
     await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
-    return { kind: 'stale' };
+    return 'over';
   }
   const parsed = parseEvent(execution.record.event.raw);
   if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);

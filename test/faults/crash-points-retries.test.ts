@@ -9,7 +9,7 @@ const timeoutMs = 240_000;
 const env = { HANDOFF_RETRY_SCALE: '0.01' };
 
 // Each run has handlers of its own, which are made once for all.
-const maxRuns = 15;
+const maxRuns = 20;
 // A second and more until the second attempt: the registry may be a second old when it is looked whether a handler is disabled.
 const handlers = [
   { name: 'mended', schedule: [120], timeoutMs: 500, ends: 'succeeded', attempts: 2 },

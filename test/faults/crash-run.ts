@@ -16,6 +16,10 @@ const deathMs = 10_000;
 /** How long the log may take to become what it has to be. Only a test that fails waits so long. */
 const patienceMs = 45_000;
 
+// What the queues' functions do ends with the first one. Of the sweeper's runs those are told that did anything, all with the
+// level `DEBUG`.
+const newsLine = /^acknowledged |"sweep\.done"/u;
+
 type Api = ReturnType<typeof apiOf>;
 
 /** An engine that is killed at a step and started again on the same data, by one run after another. */
@@ -35,8 +39,8 @@ export type Victim = {
   /** The same, and once more with the successor. */
   persist: <Result>(work: (api: Api) => Promise<Result>) => Promise<Result>;
   /**
-   * Publishes events of a type that is this run's own, once and in one call, as an upstream would; again when nobody
-   * answered. Resolves to the ids that were accepted.
+   * Publishes events of a type that is this run's own, in one call, as an upstream would; again when nobody answered.
+   * Resolves to the ids that were accepted.
    */
   publish: (type: string, data: readonly object[]) => Promise<string[]>;
   /** Resolves when everything that was published is acknowledged, by this process or by its successor. */
@@ -46,6 +50,8 @@ export type Victim = {
    * takes too long, which is reported.
    */
   waitForLog: (count: number, isWhole: (executions: readonly Execution[]) => boolean) => Promise<Execution[]>;
+  /** Resolves when the API shows that it is so. When that takes too long, which is reported with what it showed. */
+  waitFor: <Seen>(look: (api: Api) => Promise<Seen>, isSo: (seen: Seen) => boolean) => Promise<void>;
   /** Notes what must not be. */
   report: (problem: string) => void;
 };
@@ -57,6 +63,9 @@ export type CrashReport = {
   killed: string[];
   problems: string[];
 };
+
+/** That a step begins, or that it has ended. */
+type Mark = { mark: 'step' | 'ended'; step: string };
 
 type Life = {
   engine: EngineProcess;
@@ -73,6 +82,7 @@ type Life = {
  * @param prepare registers what the runs need, once for all
  * @param maxRuns how many runs there can be on one folder, the one that is left alone included
  * @param victims how many engines there are at a time, each with a folder of its own
+ * @param spareSame kills once where two places are the same: nothing happens between the end of a step and the beginning of the next one
  * @param run has number 0 when it is left alone; then the runs of one folder count from 1
  */
 export async function killAtEveryStep(
@@ -81,11 +91,13 @@ export async function killAtEveryStep(
     env = {},
     victims = 2,
     maxRuns = Infinity,
+    spareSame = false,
   }: {
     prepare?: (api: Api) => Promise<void>;
     env?: Record<string, string>;
     victims?: number;
     maxRuns?: number;
+    spareSame?: boolean;
   },
   run: (victim: Victim, number: number) => Promise<void>,
 ): Promise<CrashReport> {
@@ -97,9 +109,10 @@ export async function killAtEveryStep(
     await first.persist(prepare);
     first.begin('nowhere');
     await run(first, 0);
-    report.steps = await first.stop();
+    const marks = await first.stop();
+    report.steps = marks.flatMap(({ mark, step }) => (mark === 'step' ? [step] : []));
 
-    const places = report.steps.flatMap(placesOf);
+    const places = spareSame ? differentPlaces(marks) : report.steps.flatMap(placesOf);
     const killInTurn = async (_: unknown, lane: number): Promise<void> => {
       const copy = join(folder, `victim-${lane}`);
       await cp(template, copy, { recursive: true });
@@ -175,12 +188,13 @@ async function openVictim(
 
   async function publish(eventType: string, data: readonly object[]): Promise<string[]> {
     type = eventType;
-    eventIds = await persist(async () => {
+    const ids = await persist(async () => {
       const accepted = await putEvents(life.engine.url, eventType, data);
       life.toAcknowledge += accepted.length;
       return accepted;
     });
-    return eventIds;
+    eventIds.push(...ids);
+    return ids;
   }
 
   /** Resolves with the next line that fits, or with null when the process is dead. */
@@ -232,20 +246,25 @@ async function openVictim(
     isWhole: (executions: readonly Execution[]) => boolean,
   ): Promise<Execution[]> {
     expected = count;
+    return waitUntil(look, (executions) => executions.length >= count && isWhole(executions));
+  }
+
+  /** Looks until it is so, and resolves with what there is to see. As it is when that takes too long, which is reported. */
+  async function waitUntil<Seen>(see: () => Promise<Seen>, isSo: (seen: Seen) => boolean): Promise<Seen> {
     const giveUp = delay(patienceMs, 'late' as const, { ref: false });
     for (;;) {
-      // What changes the log ends with an acknowledgement, so there is nothing to see before the next one.
+      // Whatever changes anything ends with one of these lines, so there is nothing to see before the next one.
       const { engine } = life;
       const lineCount = engine.lines.length;
-      const executions = await attempt(look);
-      if (executions === null) continue;
-      if (executions.length >= count && isWhole(executions)) return executions;
-      const isNews = () => engine.lines.slice(lineCount).some((line) => line.startsWith('acknowledged '));
+      const seen = await attempt(async () => ({ is: await see() }));
+      if (seen === null) continue;
+      if (isSo(seen.is)) return seen.is;
+      const isNews = () => engine.lines.slice(lineCount).some((line) => newsLine.test(line));
       const news = await Promise.race([nextLine(isNews), giveUp]);
       if (news === 'dead') await restart();
       if (news === 'late') {
-        addProblem(`not as it has to be: ${JSON.stringify(executions)}\n${lastLines(engine)}`);
-        return executions;
+        addProblem(`not as it has to be: ${JSON.stringify(seen.is)}\n${lastLines(engine)}`);
+        return seen.is;
       }
     }
   }
@@ -262,6 +281,7 @@ async function openVictim(
     publish,
     acknowledged,
     waitForLog,
+    waitFor: async (see, isSo) => void (await waitUntil(() => see(life.api), isSo)),
     report: addProblem,
     /** The next run begins, which dies at that place. */
     begin(place: string) {
@@ -273,9 +293,12 @@ async function openVictim(
       seen.clear();
     },
     /** Ends the process as one should. Resolves to the steps that it has counted. */
-    async stop(): Promise<string[]> {
+    async stop(): Promise<Mark[]> {
       await life.engine.end('SIGTERM');
-      return life.engine.lines.flatMap((line) => /^step (\S+)$/u.exec(line)?.[1] ?? []);
+      return life.engine.lines.flatMap((line) => {
+        const { mark, step } = /^(?<mark>step|ended) (?<step>\S+)$/u.exec(line)?.groups ?? {};
+        return mark === undefined || step === undefined ? [] : [{ mark: mark as Mark['mark'], step }];
+      });
     },
     async [Symbol.asyncDispose]() {
       await life.engine.end('SIGKILL');
@@ -285,6 +308,13 @@ async function openVictim(
 
 // Enough to see what it did in its last seconds, beside a sweep every 600 ms.
 const lastLines = ({ lines }: EngineProcess): string => lines.slice(-60).join('\n');
+
+/** Of all places one for each that leaves something else behind. */
+const differentPlaces = (marks: readonly Mark[]): string[] =>
+  marks.flatMap(({ mark, step }, index) => {
+    if (mark === 'ended') return [`after:${step}`];
+    return marks[index - 1]?.mark === 'ended' ? [] : [`before:${step}`];
+  });
 
 /** How many events the engine that died on this folder has left in its queue. */
 function unacknowledged(folder: string): number {

@@ -5,7 +5,8 @@
  *
  * It is armed by a request. `GET /healthz?count` counts from there, and with `from=PutItem:3` from when the third such step
  * has ended; with `crash=before:UpdateItem:2` the process dies at its second UpdateItem. Each step is counted by its
- * name, because steps side by side come in any order. It prints each step that it counts, and each acknowledgement.
+ * name, because steps side by side come in any order. It prints each step that it counts, when it begins and when it has ended, and each
+ * acknowledgement.
  */
 import { subscribe } from 'node:diagnostics_channel';
 import { writeSync } from 'node:fs';
@@ -45,7 +46,10 @@ function before(step: object, name: string): void {
 
 function after(step: object, name: string): void {
   const number = numbers.get(step);
-  if (number !== undefined) crashIf(`after:${number}`);
+  if (number !== undefined) {
+    print(`ended ${number}`);
+    crashIf(`after:${number}`);
+  }
   if (isCounting && name === beginsAfter.name) beginsAfter.times -= 1;
 }
 

@@ -252,6 +252,35 @@ describe('a probe', () => {
     expect(await circuitOf(handler)).toBeNull();
   });
 
+  // A retrier that dies loses what it would have done next; what it was called for comes again.
+  it.each(['before it has closed the circuit', 'after that, and before the event is sent on'])(
+    'lets those behind a handler that halts go on, although its retrier dies %s',
+    async (when) => {
+      await using receiver = await startSick();
+      await lane.register({ target: { url: receiver.url }, priority: 1, onFailure: 'halt' });
+      const later = await lane.register({ target: { url: `${receiver.url}/later` }, priority: 2 });
+      await lane.dispatchSome(6);
+      expect(await statesOf(later)).toEqual(Array<string>(6).fill('halted'));
+
+      lane.clock.advance(2 * minuteMs);
+      loseCalls();
+      receiver.health.up = true;
+      expect(await lane.sweep()).toMatchObject({ probes: 1 });
+      const retrier = lane.coldRetrier();
+      const die = () => Promise.reject(new Error('dead'));
+      const mortal = when.startsWith('before')
+        ? { ...retrier, health: { ...retrier.health, close: die } }
+        : { ...retrier, requeue: die };
+      expect((await lane.retryDue(mortal)).failedMessageIds).toHaveLength(1);
+      expect(lane.queues.events.counts().visible).toBe(0);
+
+      lane.clock.advance(20 * minuteMs);
+      await lane.retryDue();
+      await lane.dispatchSentAgain();
+      expect(await statesOf(later)).toContain('succeeded');
+    },
+  );
+
   it('is sent although the answer to its lease was lost', async () => {
     await using receiver = await startSick();
     await openCircuit(receiver.url);
