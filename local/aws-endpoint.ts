@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { log } from '../shared/log.ts';
 import { maxEventBytes } from '../shared/events/envelope.ts';
 import { accountId, busName, region } from './aws-identity.ts';
-import type { Queue } from './queue.ts';
+import { diskProblem, type Queue } from './queue.ts';
 import { readBody } from './request-body.ts';
 
 const maxEntries = 10;
@@ -120,7 +120,11 @@ export function createAwsEndpoint({
       }
       if (request.destroyed && !request.complete) return;
       log.error('put-events.failed', { error: error as Error });
-      send(response, 500, { __type: 'InternalException', message: 'The event could not be stored.' });
+      const problem = diskProblem(error);
+      send(response, 500, {
+        __type: 'InternalException',
+        message: `The event could not be stored${problem === null ? '' : `: ${problem}`}.`,
+      });
     }
   };
 }

@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { executionsTable, handlersTable } from '../shared/aws/tables.ts';
 import { region } from './aws-identity.ts';
+import { DiskError } from './disk-error.ts';
 import { StartError } from './start-error.ts';
 
 /** Where in the data folder the tables are. */
@@ -95,6 +96,14 @@ export async function startDynamoDb(folder: string | null): Promise<EmbeddedDyna
   return openFolder(folder);
 }
 
+/** Why the thread has died: a disk that is full, most often, or something that nobody has foreseen. */
+function deathOf(cause: unknown): Error {
+  const isDisk = cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_IO_ERROR';
+  return isDisk
+    ? new DiskError(`The tables cannot be written: ${cause.message}.`, { cause })
+    : new Error('The embedded DynamoDB died.', { cause });
+}
+
 // dynalite stores a new table twice, as CREATING and as ACTIVE: one whose process was killed in between could never be
 // used nor deleted. So the tables are made under another name, and the folder appears with all of them or not at all.
 async function makeFolder(folder: string): Promise<void> {
@@ -116,7 +125,7 @@ async function openFolder(folder: string | null): Promise<EmbeddedDynamoDb> {
   let isStopping = false;
   let hasDied = false;
   const ended = Promise.withResolvers<Error>();
-  worker.once('error', (cause) => ended.resolve(new Error('The embedded DynamoDB died.', { cause })));
+  worker.once('error', (cause: unknown) => ended.resolve(deathOf(cause)));
   worker.once('exit', (code) => {
     if (!isStopping) ended.resolve(new Error(`The embedded DynamoDB ended with code ${code}.`));
   });
@@ -155,7 +164,7 @@ async function openFolder(folder: string | null): Promise<EmbeddedDynamoDb> {
     // dynalite hides LevelDB's own reason; of the possible ones, a second engine is by far the likeliest.
     if (folder !== null && hasDied) {
       throw new StartError(
-        `The tables in ${folder} cannot be opened: another engine is using the folder, or its files are not readable.`,
+        `The tables in ${folder} cannot be opened: another engine is using the folder, its files are not readable, or the disk is full.`,
         { cause: error },
       );
     }

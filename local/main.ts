@@ -1,5 +1,6 @@
 import { log } from '../shared/log.ts';
 import { parseConfig } from './config.ts';
+import { DiskError } from './disk-error.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { StartError } from './start-error.ts';
 
@@ -42,7 +43,11 @@ const whoMayCall = config.HANDOFF_TOKEN === undefined ? `, token ${engine.token}
 console.log(`Handoff is ready: ${engine.url}${whoMayCall}`);
 
 const failure = await engine.failed;
-console.error(failure);
+console.error(
+  failure instanceof DiskError
+    ? `Handoff ends. ${failure.message} Start it again when there is room: it goes on where it was.`
+    : failure,
+);
 if (!isStopping) stopAndExit(1);
 
 function orExit<Value>(work: () => Value): Value {

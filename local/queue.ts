@@ -16,8 +16,9 @@ export const attributeType = 'String';
 const maxBatchBytes = 6 * 1_048_576;
 /** SQS keeps a message invisible for at most 12 hours. */
 const maxVisibilitySeconds = 43_200;
-// A timer of Node takes at most 2^31-1 ms; one that fires too early looks again.
-const maxTimerMs = 2_147_483_647;
+// Messages wait by the clock, and a timer does not: it stands still while the machine sleeps, and knows nothing of a clock that is set.
+// So the clock is looked at again after this time at most.
+const maxTimerMs = 10_000;
 
 export type OutgoingMessage = {
   /** At most 1 MB of UTF-8, with the attributes. */
@@ -147,6 +148,15 @@ type PendingSend = {
 const isBusy = (error: unknown): boolean =>
   error instanceof Error && 'errcode' in error && error.errcode === 5;
 
+// SQLITE_FULL and the kinds of SQLITE_IOERR, of which the low byte is the kind of all of them. https://sqlite.org/rescode.html
+const diskCodes: ReadonlySet<number> = new Set([13, 10]);
+
+/** What is wrong with the disk, where that is why a message could not be stored: "database or disk is full", most often. */
+export const diskProblem = (error: unknown): string | null =>
+  error instanceof Error && 'errcode' in error && diskCodes.has(Number(error.errcode) & 0xff)
+    ? error.message
+    : null;
+
 function openDatabase(file: string, fsync: boolean): DatabaseSync {
   const database = new DatabaseSync(file);
   try {
@@ -168,6 +178,10 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
           cause: error,
         },
       );
+    }
+    const problem = diskProblem(error);
+    if (problem !== null) {
+      throw new StartError(`The queues in ${file} cannot be opened: ${problem}.`, { cause: error });
     }
     throw error;
   }
@@ -341,9 +355,10 @@ export function openQueues({ file, fsync = false, now = Date.now }: QueuesOption
     }
 
     function onTimer(): void {
+      const isDue = timerAt <= now();
       timerAt = Infinity;
       wakeWhenNextIsVisible();
-      wake();
+      if (isDue) wake();
     }
 
     function wakeWhenNextIsVisible(): void {

@@ -65,7 +65,8 @@ export function createWakeUps({ sqs, queueUrl, now }: { sqs: SQSClient; queueUrl
     linger = undefined;
     const calls = pending;
     pending = [];
-    sendBatch(calls).catch((error: unknown) => {
+    sendBatch(calls).catch((cause: unknown) => {
+      const error = new Error(`The retries queue did not take wake-up calls: ${String(cause)}`, { cause });
       for (const { reject } of calls) reject(error);
     });
   }

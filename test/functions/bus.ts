@@ -8,12 +8,12 @@ export type PutEventsEntry = Record<'EventBusName' | 'Source' | 'DetailType' | '
 /** An EventBridge that takes every event, but those of the type `bus.full`. It is this thread's from here on. */
 export async function startBus() {
   let published: PutEventsEntry[] = [];
-  let refuses = false;
+  let isRefused: (entry: PutEventsEntry) => boolean = () => false;
   const receiver = await startReceiver(({ body }, response) => {
     const { Entries } = JSON.parse(body) as { Entries: PutEventsEntry[] };
     published.push(...Entries);
-    const taken = Entries.map(({ DetailType }) =>
-      refuses || DetailType === 'bus.full'
+    const taken = Entries.map((entry) =>
+      isRefused(entry) || entry.DetailType === 'bus.full'
         ? { ErrorCode: 'ThrottlingException', ErrorMessage: 'inner words' }
         : { EventId: randomUUID() },
     );
@@ -26,11 +26,13 @@ export async function startBus() {
   return {
     /** Oldest first. */
     published: () => published,
-    /** From now on it takes nothing, until `clear`. */
-    refuse: () => void (refuses = true),
+    /** From now on it does not take these, until `clear`; nothing at all unless a test picks. */
+    refuse(which: (entry: PutEventsEntry) => boolean = () => true) {
+      isRefused = which;
+    },
     clear() {
       published = [];
-      refuses = false;
+      isRefused = () => false;
     },
     close: receiver.close,
   };

@@ -18,6 +18,7 @@ import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';
 import { startTestDynamo } from '../support/dynamo.ts';
 import { startDynamoWire } from '../support/dynamo-wire.ts';
+import { createSqsFaults } from '../support/sqs-faults.ts';
 
 // Of BatchWriteItem; and more at once than a few only queue up where tables are embedded.
 const maxBatchWrite = 25;
@@ -40,7 +41,8 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   const queuesByName = new Map<string, Queue>();
   let queuesFile = openAllQueues(queuesByName, now);
   const accessKeyId = process.env['AWS_ACCESS_KEY_ID'] ?? '';
-  const sqsServer = await listen('127.0.0.1', 0, createSqsEndpoint({ queues: queuesByName, accessKeyId }));
+  const sqsFaults = createSqsFaults(createSqsEndpoint({ queues: queuesByName, accessKeyId }));
+  const sqsServer = await listen('127.0.0.1', 0, sqsFaults.listener);
   process.env['AWS_ENDPOINT_URL_SQS'] = `http://127.0.0.1:${sqsServer.port}`;
 
   const bus = await startBus();
@@ -75,6 +77,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   async function clear(): Promise<void> {
     wire.reset();
     bus.clear();
+    sqsFaults.clear();
     queuesFile.close();
     queuesFile = openAllQueues(queuesByName, now);
     // Some tests leave thousands.
@@ -114,6 +117,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
   return {
     ...tables,
     wire,
+    sqsFaults,
     bus,
     dataKey,
     store,

@@ -429,6 +429,30 @@ describe('onMessage', () => {
     expect(listener).toHaveBeenCalledTimes(1);
   });
 
+  it('calls within ten seconds when the clock has come to the end of a delay before the timer has', async () => {
+    const listener = vi.fn<() => void>();
+    queue.onMessage(listener);
+    await queue.send([{ body: 'a', delaySeconds: 900 }]);
+    // The machine has slept, or its clock was set.
+    now += 900_000;
+    vi.advanceTimersByTime(10_000);
+    expect(listener).toHaveBeenCalledTimes(1);
+    expect(bodies(queue.receive(1))).toEqual(['a']);
+  });
+
+  it('calls in time when the clock was set back and forward again', async () => {
+    const listener = vi.fn<() => void>();
+    queue.onMessage(listener);
+    await queue.send([{ body: 'a', delaySeconds: 100 }]);
+    now -= 3_600_000;
+    passTime(100_000);
+    expect(listener).not.toHaveBeenCalled();
+    now += 3_600_000;
+    passTime(10_000);
+    expect(listener).toHaveBeenCalledTimes(1);
+    expect(bodies(queue.receive(1))).toEqual(['a']);
+  });
+
   it('calls the listeners of the dead letters when one arrives', async () => {
     const listener = vi.fn<() => void>();
     dead.onMessage(listener);

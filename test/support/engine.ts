@@ -28,9 +28,24 @@ export type EngineProcess = {
  */
 export async function startEngineProcess(
   data: string,
-  { env = {}, nodeOptions = [] }: { env?: Record<string, string>; nodeOptions?: string[] } = {},
+  {
+    env = {},
+    nodeOptions = [],
+    maxFileBlocks,
+  }: {
+    env?: Record<string, string>;
+    nodeOptions?: string[];
+    /** No file of the engine grows beyond so many blocks of 512 bytes, as if the disk were full. */
+    maxFileBlocks?: number;
+  } = {},
 ): Promise<EngineProcess> {
-  const child = spawn(process.execPath, [...nodeOptions, startFile], {
+  const command = [process.execPath, ...nodeOptions, startFile];
+  // The soft limit, which may be lifted again.
+  const limited =
+    maxFileBlocks === undefined
+      ? command
+      : ['/bin/sh', '-c', `ulimit -S -f ${maxFileBlocks}; exec "$@"`, 'sh', ...command];
+  const child = spawn(limited[0] ?? '', limited.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'],

@@ -1,0 +1,192 @@
+import type { ServerResponse } from 'node:http';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import type { Handler } from '../../shared/handlers/handler.ts';
+import { startReceiver } from '../support/http-server.ts';
+import { startLane } from './retrier/lane.ts';
+
+const lane = await startLane();
+afterEach(() => lane.clear());
+afterAll(() => lane[Symbol.asyncDispose]());
+
+const minuteMs = 60_000;
+const refusedSends =
+  'Error: The retries queue did not take wake-up calls: AccessDeniedException: no sends today';
+
+/** An endpoint that is down, and up again when the test says so. */
+async function startSick() {
+  const health = { up: false };
+  const receiver = await startReceiver((_, response) => void response.writeHead(health.up ? 204 : 503).end());
+  return Object.assign(receiver, { health });
+}
+
+const statusesOf = async (handler: Pick<Handler, 'id'>): Promise<string[]> =>
+  (await lane.logOf(handler)).map(({ state }) => state.status);
+
+/** Ten alike. */
+const tenTimes = (status: string): string[] => Array.from({ length: 10 }, () => status);
+
+describe('SQS refuses wake-up calls', () => {
+  it('the batch is done all the same and says so in a sentence, and the sweeper wakes what waits', async () => {
+    await using receiver = await startSick();
+    const handler = await lane.register({ target: { url: receiver.url }, retry: { schedule: [10, 10] } });
+    lane.sqsFaults.refuse('retries');
+    const report = await lane.dispatchSome(3);
+    expect(report).toMatchObject({ failedMessageIds: [], executions: { waiting: 3 } });
+    expect(report.problems).toEqual([refusedSends]);
+    lane.clock.advance(11_000);
+    expect(await lane.retryDue()).toMatchObject({ messages: 0 });
+
+    // As long as nothing is taken, the sweeper says so, and has lost nothing.
+    lane.clock.advance(3 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({
+      woken: 0,
+      problems: [refusedSends],
+    });
+    lane.sqsFaults.clear();
+    receiver.health.up = true;
+    // What a run has taken is nobody else's for 17 minutes.
+    lane.clock.advance(18 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({ woken: 3, problems: [] });
+    expect(await lane.retryDue()).toMatchObject({ executions: { succeeded: 3 } });
+    expect(await statusesOf(handler)).toEqual(['succeeded', 'succeeded', 'succeeded']);
+  });
+
+  it('a later attempt is settled all the same, and the next one made when the sweeper has come', async () => {
+    await using receiver = await startSick();
+    const handler = await lane.register({ target: { url: receiver.url }, retry: { schedule: [10, 10] } });
+    await lane.dispatch();
+    lane.clock.advance(11_000);
+    lane.sqsFaults.refuse('retries');
+    expect(await lane.retryDue()).toMatchObject({
+      failedMessageIds: [],
+      executions: { waiting: 1 },
+      problems: [refusedSends],
+    });
+    lane.sqsFaults.clear();
+    receiver.health.up = true;
+    lane.clock.advance(3 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({ woken: 1 });
+    expect(await lane.retryDue()).toMatchObject({ executions: { succeeded: 1 } });
+    expect((await lane.logOf(handler))[0]).toMatchObject({ attemptCount: 3 });
+  });
+
+  it('and takes the others of a batch: the sweeper sends those alone that are missing', async () => {
+    await using receiver = await startSick();
+    // No circuit: all ten are tried again.
+    const settings = { CIRCUITS: 'false' };
+    const handler = await lane.register({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    let sends = 0;
+    lane.sqsFaults.fail(() => sends++ % 3 === 0);
+    const report = await lane.dispatchSome(10, {}, settings);
+    expect(report).toMatchObject({ failedMessageIds: [], executions: { waiting: 10 } });
+    expect(report.problems).toEqual([
+      'Error: The retries queue did not take a wake-up call: InternalError not this one',
+    ]);
+    lane.sqsFaults.clear();
+    receiver.health.up = true;
+    lane.clock.advance(11_000);
+    const retrier = lane.coldRetrier(settings);
+    const woken = (await lane.retryDue(retrier)).executions.succeeded;
+    expect(woken).toBe(10 - Math.ceil(sends / 3));
+    lane.clock.advance(3 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({ woken: 10 - woken });
+    expect(await lane.retryDue(retrier)).toMatchObject({ executions: { succeeded: 10 - woken } });
+    expect(await statusesOf(handler)).toEqual(tenTimes('succeeded'));
+    // Each in vain once, and once more: none is woken twice.
+    expect(receiver.requests).toHaveLength(20);
+  });
+});
+
+describe('SQS does not take some events that are sent again', () => {
+  it('those come back, and no other', async () => {
+    await using receiver = await startReceiver();
+    const handler = await lane.register({ target: { url: receiver.url } });
+    lane.sqsFaults.fail(({ MessageBody }) => MessageBody.includes('"refused-'));
+    const events = Array.from({ length: 10 }, (_, index) => ({
+      id: index % 2 === 0 ? `refused-${index}` : `taken-${index}`,
+    }));
+    const services = lane.coldDispatcher();
+    // No time is left to begin anything.
+    const report = await lane.dispatchAll(events, services, { deadline: lane.clock.now() });
+    expect(report.failedMessageIds).toHaveLength(5);
+    expect(report.problems).toEqual([
+      'Error: The events queue did not take an event: InternalError not this one',
+    ]);
+    lane.sqsFaults.clear();
+    expect(await lane.dispatchSentAgain()).toMatchObject({ messages: 5, executions: { succeeded: 5 } });
+    await lane.dispatchAll(
+      events.filter(({ id }) => id.startsWith('refused')),
+      services,
+    );
+    expect(await statusesOf(handler)).toEqual(tenTimes('succeeded'));
+    expect(receiver.requests).toHaveLength(10);
+  });
+});
+
+describe("the bus takes some of Handoff's own events", () => {
+  it('the others are named, each in a sentence, and nothing is done again for their sake', async () => {
+    await using receiver = await startReceiver((_, response) => void response.writeHead(404).end());
+    const handler = await lane.register({ target: { url: receiver.url } });
+    let told = 0;
+    lane.bus.refuse(() => told++ % 2 === 0);
+    const report = await lane.dispatchSome(10);
+    expect(report).toMatchObject({ failedMessageIds: [], executions: { failed: 10 } });
+    expect(report.problems).toEqual([
+      'Error: The bus did not take handoff.execution.failed: ThrottlingException inner words',
+    ]);
+    expect(told).toBe(10);
+    expect(await statusesOf(handler)).toEqual(tenTimes('failed'));
+    expect(receiver.requests).toHaveLength(10);
+  });
+});
+
+describe('a target that answers after its timeout', () => {
+  it('has failed: the late 200 counts for nothing, the next attempt has the same id, and no connection stays', async () => {
+    const held: ServerResponse[] = [];
+    let isInTime = false;
+    await using receiver = await startReceiver((_, response) => {
+      if (isInTime) response.writeHead(200).end('in time');
+      else held.push(response);
+    });
+    const handler = await lane.register({
+      target: { url: receiver.url, timeoutMs: 100 },
+      retry: { schedule: [10, 10] },
+    });
+    const answerLate = () => {
+      for (const response of held.splice(0)) response.writeHead(200).end('too late');
+    };
+    const sockets = () => held.map(({ socket }) => socket);
+
+    expect(await lane.dispatch()).toMatchObject({ executions: { waiting: 1 }, problems: [] });
+    const [first] = sockets();
+    answerLate();
+    expect(await lane.logOf(handler)).toMatchObject([
+      {
+        state: { status: 'waiting', reason: 'retry' },
+        attempts: [{ statusCode: null, error: 'timeout: no answer within 100 ms', response: null }],
+      },
+    ]);
+    expect((await lane.store.readAll()).health.get(handler.id)).toMatchObject({ streak: 1 });
+
+    const retrier = lane.coldRetrier();
+    lane.clock.advance(11_000);
+    expect(await lane.retryDue(retrier)).toMatchObject({ executions: { waiting: 1 } });
+    const [second] = sockets();
+    answerLate();
+    expect((await lane.store.readAll()).health.get(handler.id)).toMatchObject({ streak: 2 });
+    await expect.poll(() => [first?.destroyed, second?.destroyed]).toEqual([true, true]);
+
+    isInTime = true;
+    lane.clock.advance(11_000);
+    expect(await lane.retryDue(retrier)).toMatchObject({ executions: { succeeded: 1 } });
+    expect(await lane.logOf(handler)).toMatchObject([
+      { state: { status: 'succeeded' }, generation: 1, attemptCount: 3 },
+    ]);
+    expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+    expect((await lane.store.readAll()).health.get(handler.id)).toBeUndefined();
+    // Nothing is sent again for what came late.
+    lane.clock.advance(20 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({ woken: 0, problems: [] });
+    expect(receiver.requests).toHaveLength(3);
+  });
+});
