@@ -269,7 +269,7 @@ describe('a probe', () => {
       const retrier = lane.coldRetrier();
       const die = () => Promise.reject(new Error('dead'));
       const mortal = when.startsWith('before')
-        ? { ...retrier, health: { ...retrier.health, close: die } }
+        ? { ...retrier, circuits: { ...retrier.circuits, closeCircuit: die } }
         : { ...retrier, requeue: die };
       expect((await lane.retryDue(mortal)).failedMessageIds).toHaveLength(1);
       expect(lane.queues.events.counts().visible).toBe(0);
