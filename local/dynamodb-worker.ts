@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
 import { ClassicLevel } from 'classic-level';
 import './atomic-index.ts';
+import './closed-iterators.ts';
 import dynalite from 'dynalite';
 
 if (parentPort === null) throw new Error('This file runs as a thread only.');
