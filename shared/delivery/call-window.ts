@@ -4,30 +4,35 @@ export type CallWindow = ReturnType<typeof createCallWindow>;
 /** What came of a call, as far as it says something about the target. */
 export type Sign = 'alive' | 'failed' | 'neither';
 
-// What nothing was under way to for so long may have died meanwhile: it is called with one call first.
+// What nothing was under way to for so long may have died meanwhile: it begins anew.
 const idleMs = 250;
 const growth = 8;
-// Three times what the target usually takes, within these bounds.
-const minMomentMs = 1000;
+// Three times what the target usually takes, not less than its `minMomentMs` and not more than this.
 const maxMomentMs = 10_000;
 const usualTimes = 3;
 // How much a call counts for what is usual.
 const usualShare = 0.3;
 
 /**
- * A window begins with one call, grows by eight with every success (so 1, 9, 81 at once) and is halved by a failure.
+ * A window begins with `firstCalls`, grows by eight with every success (so 1, 9, 81 at once) and is halved by a failure.
  *
  * No end of a call for a moment, while others wait for room, means that the target is slow: those are turned away, and all that come within
  * the next `slowForMs`. Then a single call asks whether that is over.
  */
 export function createCallWindow({
+  firstCalls,
   maxCalls,
+  minMomentMs,
   slowForMs,
   patienceMs,
   mayAskWhileSlow,
   now,
 }: {
+  /** How many are called at once where nothing is known. */
+  firstCalls: number;
   maxCalls: number;
+  /** How long no call has to end, at least, for the target to be slow. */
+  minMomentMs: number;
   slowForMs: number;
   /** The longest that a call waits for room, however fast the others are. */
   patienceMs: number;
@@ -35,7 +40,7 @@ export function createCallWindow({
   mayAskWhileSlow: boolean;
   now: () => Date;
 }) {
-  let size = 1;
+  let size = firstCalls;
   let entered = 0;
   let running = 0;
   let emptySince = Number.NEGATIVE_INFINITY;
@@ -51,7 +56,7 @@ export function createCallWindow({
   /** Takes a place, if there is one now. `busy`: do not wait for it either. */
   function enter(): 'entered' | 'full' | 'busy' {
     const at = now().getTime();
-    if (entered === 0 && at - emptySince >= idleMs) size = 1;
+    if (entered === 0 && at - emptySince >= idleMs) size = firstCalls;
     const isFull = isHeld || waiting.length > 0 || entered >= size;
     // In the first lane nobody but the one call that asks. In the other one as many as get an answer, and nobody waits.
     const isToBeSpared = mayAskWhileSlow ? isFull : isFull || entered > 0 || at < slowUntil;

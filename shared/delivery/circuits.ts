@@ -53,6 +53,12 @@ const registryMaxAgeMs = 1000;
 const dayMs = 86_400_000;
 /** How long a slow target is kept out of the first lane. */
 const slowForMs = 30_000;
+// An endpoint that has just died should cost little. A script has to start first: on Lambda that takes seconds, and it is no reason to turn
+// the others away.
+const beginnings = {
+  http: { firstCalls: 1, minMomentMs: 1000 },
+  script: { firstCalls: 8, minMomentMs: 5000 },
+} as const;
 
 /**
  * Whether a handler may be called now, and what its calls say about its target: to this environment at once, to the others through the
@@ -97,6 +103,7 @@ export function createCircuits({
       handler,
       event: { source: '' },
       window: createCallWindow({
+        ...beginnings[handler.target.type],
         maxCalls,
         slowForMs: slowForMs * scale,
         patienceMs: lane === 'first' ? 10_000 : 60_000,

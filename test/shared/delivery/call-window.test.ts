@@ -8,7 +8,9 @@ afterEach(() => void vi.useRealTimers());
 
 const open = (settings: Partial<Parameters<typeof createCallWindow>[0]> = {}): CallWindow =>
   createCallWindow({
+    firstCalls: 1,
     maxCalls: 200,
+    minMomentMs: 1000,
     slowForMs: 30_000,
     patienceMs: 10_000,
     mayAskWhileSlow: false,
@@ -38,6 +40,15 @@ describe('the window of calls', () => {
       return calls;
     });
     expect(sizes).toEqual([1, 9, 81, 200, 200]);
+  });
+
+  it('begins with as many as it is told to, also after a pause', () => {
+    const window = open({ firstCalls: 8 });
+    for (let rounds = 0; rounds < 2; rounds++) {
+      expect(fill(window)).toBe(8);
+      end(window, 8, 'failed');
+      clock.advance(250);
+    }
   });
 
   it('is halved by each failure, down to one call', () => {
