@@ -124,6 +124,7 @@ describe('a target of which no call ends for a moment', () => {
     const slow = open();
     end(slow, fill(slow), 'alive', 9000);
     await becomeSlow(slow, 10_000);
+    await becomeSlow(open({ minMomentMs: 5000 }), 5000);
   });
 
   it('is not slow as long as calls end; but nobody waits for more than ten seconds', async () => {
