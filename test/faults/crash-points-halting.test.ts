@@ -39,9 +39,9 @@ it(
               ...handler,
               name,
               events: ['halting.*'],
-              target: { type: 'http', url: `${receiver.url}/${name}`, timeoutMs: 500 },
+              target: { type: 'http', url: `${receiver.url}/${name}`, timeoutMs: 3000 },
               // Time enough to see that the others are held.
-              retry: { schedule: [60] },
+              retry: { schedule: [60, 60, 60] },
             });
           }
         },

@@ -26,7 +26,7 @@ it(
             await api.post('/v1/handlers', {
               name: 'limited',
               events: [`limited.run${run}`],
-              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 500 },
+              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 3000 },
               rateLimit,
             });
           }

@@ -33,7 +33,7 @@ it(
             const { id } = await api.post<{ id: string }>('/v1/handlers', {
               name: 'back',
               events: [`recovery.run${run}`],
-              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 500 },
+              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 3000 },
             });
             handlerIds.push(id);
           }

@@ -29,7 +29,7 @@ it(
             await api.post('/v1/handlers', {
               name: 'gone',
               events: [`gone.run${run}`],
-              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 500 },
+              target: { type: 'http', url: `${receiver.url}/${run}`, timeoutMs: 3000 },
               // Longer than the run takes, and no longer than the queue can wait.
               retry: { schedule: [3000] },
             });
@@ -84,7 +84,7 @@ it(
                 name,
                 status,
                 events: [`stopped.run${run}`],
-                target: { type: 'http', url: receiver.url, timeoutMs: 500 },
+                target: { type: 'http', url: receiver.url, timeoutMs: 3000 },
                 retry: { schedule: [3000] },
               });
               ids.set(`${name}${run}`, `/v1/handlers/${id}`);
