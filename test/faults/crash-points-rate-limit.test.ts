@@ -5,7 +5,7 @@ import { deliveriesOf, killAtEveryStep, kindsOf } from './crash-run.ts';
 const timeoutMs = 240_000;
 const env = { HANDOFF_RETRY_SCALE: '0.01' };
 
-// Each run has a handler of its own, which are made once for all: a slot that a death wastes is not another run's.
+// Each run has a handler of its own, all of them made once: a slot that a death wastes is not another run's.
 const victims = 8;
 const maxRuns = 6;
 // The second slot is too far off to be waited for.

@@ -7,7 +7,7 @@ const timeoutMs = 240_000;
 // Every sweep is told: a recovery ends in one, also in one that finds nothing more to release.
 const env = { HANDOFF_RETRY_SCALE: '0.01', POWERTOOLS_LOG_LEVEL: 'DEBUG' };
 
-// Each run has a handler of its own, which are made once for all.
+// Each run has a handler of its own, all of them made once.
 const victims = 8;
 const maxRuns = 8;
 
@@ -17,8 +17,8 @@ it(
     const handlerIds: string[] = [];
     const tried = new Set<unknown>();
     await using receiver = await startReceiver(({ headers, body }, response) => {
-      const { data } = JSON.parse(body) as { data: { first: number; then: number } };
-      response.writeHead(tried.has(headers['webhook-id']) ? data.then : data.first).end();
+      const { data } = JSON.parse(body) as { data: { first: number; later: number } };
+      response.writeHead(tried.has(headers['webhook-id']) ? data.later : data.first).end();
       tried.add(headers['webhook-id']);
     });
 
@@ -43,9 +43,9 @@ it(
         const handlerId = handlerIds[run] ?? '';
         const type = `recovery.run${run}`;
         // One that fails for good, and fails again, and one that is held, because the endpoint disables the handler.
-        const eventIds = await victim.publish(type, [{ first: 404, then: 404 }]);
+        const eventIds = await victim.publish(type, [{ first: 404, later: 404 }]);
         await victim.waitForLog(1, ([execution]) => execution?.status === 'failed');
-        eventIds.push(...(await victim.publish(type, [{ first: 410, then: 200 }])));
+        eventIds.push(...(await victim.publish(type, [{ first: 410, later: 200 }])));
         await victim.waitForLog(2, (executions) => executions.some(({ status }) => status === 'held'));
         await victim.persist((api) => api.post(`/v1/handlers/${handlerId}/enable`));
 
