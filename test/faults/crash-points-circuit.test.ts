@@ -80,7 +80,6 @@ it(
     );
 
     console.info(`crash points: ${steps.length} steps of a circuit, ${killed.length} kills`);
-    console.info(steps.join(' '));
     expect(problems).toEqual([]);
     expect(steps.length).toBeGreaterThanOrEqual(30);
     for (const kind of ['delivery', 'UpdateItem', 'PutItem', 'SendMessageBatch', 'acknowledge'])

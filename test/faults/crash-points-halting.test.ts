@@ -3,7 +3,7 @@ import { startReceiver } from '../support/http-server.ts';
 import { deliveriesOf, killAtEveryStep, kindsOf } from './crash-run.ts';
 
 const timeoutMs = 240_000;
-// A sweep every 250 ms, and a lease is over three seconds after its call would be.
+// A sweep every 250 ms, and a lease is over a second after its call would be.
 const env = { HANDOFF_RETRY_SCALE: '0.01' };
 
 const handlers = [
@@ -39,9 +39,9 @@ it(
               ...handler,
               name,
               events: ['halting.*'],
-              target: { type: 'http', url: `${receiver.url}/${name}`, timeoutMs: 500 },
+              target: { type: 'http', url: `${receiver.url}/${name}`, timeoutMs: 3000 },
               // Time enough to see that the others are held.
-              retry: { schedule: [60] },
+              retry: { schedule: [60, 60, 60] },
             });
           }
         },

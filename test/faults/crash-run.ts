@@ -16,8 +16,8 @@ const deathMs = 10_000;
 /** How long the log may take to become what it has to be. Only a test that fails waits so long. */
 const patienceMs = 45_000;
 
-// What the queues' functions do ends with the first one. Of the sweeper's runs those are told that did anything, all with the
-// level `DEBUG`.
+// What dispatcher and retrier do ends with the first one, what the sweeper does with the other. A sweep that did nothing is told at the
+// level DEBUG only.
 const newsLine = /^acknowledged |"sweep\.done"/u;
 
 type Api = ReturnType<typeof apiOf>;
@@ -256,15 +256,15 @@ async function openVictim(
       // Whatever changes anything ends with one of these lines, so there is nothing to see before the next one.
       const { engine } = life;
       const lineCount = engine.lines.length;
-      const seen = await attempt(async () => ({ is: await see() }));
-      if (seen === null) continue;
-      if (isSo(seen.is)) return seen.is;
+      const now = await attempt(async () => ({ is: await see() }));
+      if (now === null) continue;
+      if (isSo(now.is)) return now.is;
       const isNews = () => engine.lines.slice(lineCount).some((line) => newsLine.test(line));
       const news = await Promise.race([nextLine(isNews), giveUp]);
       if (news === 'dead') await restart();
       if (news === 'late') {
-        addProblem(`not as it has to be: ${JSON.stringify(seen.is)}\n${lastLines(engine)}`);
-        return seen.is;
+        addProblem(`not as it has to be: ${JSON.stringify(now.is)}\n${lastLines(engine)}`);
+        return now.is;
       }
     }
   }
