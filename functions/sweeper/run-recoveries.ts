@@ -81,7 +81,7 @@ async function releasePage(
   const inTurn = pLimit(atOnce);
   const release = (key: ExecutionKey) =>
     mover.move(key, (record) =>
-      isWantedBy(recovery, record)
+      isWantedBy(recovery, record, now())
         ? reopenExecution(record, { due: turn.nextDue(), now: now(), scale })
         : null,
     );

@@ -56,10 +56,12 @@ export function createCallWindow({
   /** Takes a place, if there is one now. `busy`: do not wait for it either. */
   function enter(): 'entered' | 'full' | 'busy' {
     const at = now().getTime();
-    if (entered === 0 && at - emptySince >= idleMs) size = firstCalls;
+    if (entered === 0 && Math.abs(at - emptySince) >= idleMs) size = firstCalls;
     const isFull = isHeld || waiting.length > 0 || entered >= size;
     // In the first lane nobody but the one call that asks. In the other one as many as get an answer, and nobody waits.
-    const isToBeSpared = mayAskWhileSlow ? isFull : isFull || entered > 0 || at < slowUntil;
+    // What lasts for longer was noted by a clock that has been set back since.
+    const isSlowStill = at < slowUntil && slowUntil - at <= slowForMs;
+    const isToBeSpared = mayAskWhileSlow ? isFull : isFull || entered > 0 || isSlowStill;
     if (isSuspect && isToBeSpared) return 'busy';
     if (isFull) return 'full';
     entered += 1;

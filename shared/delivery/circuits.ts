@@ -127,7 +127,13 @@ export function createCircuits({
   }
 
   const isOpen = (registered: RegisteredHandler, view: View): boolean =>
-    isOn && ((registered.health?.circuit ?? null) !== null || view.openUntil > now().getTime());
+    isOn && ((registered.health?.circuit ?? null) !== null || isKnownToBeOpen(view));
+
+  // What would be known for longer was noted by a clock that has been set back since.
+  function isKnownToBeOpen({ openUntil }: View): boolean {
+    const leftMs = openUntil - now().getTime();
+    return leftMs > 0 && leftMs <= registryMaxAgeMs;
+  }
 
   const placeIn = (view: View): Place => ({ leave: () => view.window.leave() });
 
@@ -243,7 +249,9 @@ export function createCircuits({
   async function tellFailures(view: View, { count, since }: NonNullable<View['failures']>): Promise<void> {
     view.failures = null;
     view.hasReported = true;
-    const { subject, aliveAt, maxGapMs } = view;
+    const { subject, maxGapMs } = view;
+    // A success that is later than the failures behind it was noted by a clock that has been set back since: it would end every streak.
+    const aliveAt = view.aliveAt !== null && view.aliveAt > since ? since : view.aliveAt;
     const known = await health.reportFailures(subject, { count, since, aliveAt, maxGapMs });
     if (known === null) return;
     if (hasFailedTooLong(known.failingSince)) await disableHandler(view.handler, 'failing', view.event);

@@ -121,7 +121,8 @@ export function createHourlyCounts({
    * what went wrong when the timer did it.
    */
   async function flush(): Promise<void> {
-    if (now().getTime() - flushedAt >= flushIntervalMs) await addPending().catch(keepError);
+    // Or when the clock was set back: else nothing would be added here until it is where it was.
+    if (Math.abs(now().getTime() - flushedAt) >= flushIntervalMs) await addPending().catch(keepError);
     const errors = lateErrors;
     lateErrors = [];
     if (errors.length > 1) throw new AggregateError(errors, errors.map(String).join('; '));

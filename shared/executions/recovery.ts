@@ -45,6 +45,9 @@ export type Recovery = z.output<typeof Recovery>;
 export const mayBeRecovered = ({ state }: Pick<ExecutionRecord, 'state'>): boolean =>
   !(state.status === 'held' && state.reason === 'halted');
 
+/** Clocks of machines that work side by side differ by less. */
+const maxSkewMs = 60_000;
+
 /**
  * Whether a recovery is for an execution as it stands now. What was tried since the recovery began is what became of it, by this recovery
  * or by a person, and is not tried once more.
@@ -52,14 +55,12 @@ export const mayBeRecovered = ({ state }: Pick<ExecutionRecord, 'state'>): boole
 export function isWantedBy(
   { statuses, createdAt }: Pick<Recovery, 'statuses' | 'createdAt'>,
   record: Pick<ExecutionRecord, 'state' | 'attempts'>,
+  now: Date,
 ): boolean {
   const { status } = record.state;
   const last = record.attempts.at(-1);
   const triedAt = last === undefined ? Number.NEGATIVE_INFINITY : Date.parse(last.at) + last.durationMs;
-  return (
-    status !== 'waiting' &&
-    statuses.includes(status) &&
-    triedAt <= Date.parse(createdAt) &&
-    mayBeRecovered(record)
-  );
+  // An attempt that is yet to come was made before a clock was set back: nothing says that it came after the recovery.
+  const isTriedSince = triedAt > Date.parse(createdAt) && triedAt <= now.getTime() + maxSkewMs;
+  return status !== 'waiting' && statuses.includes(status) && !isTriedSince && mayBeRecovered(record);
 }

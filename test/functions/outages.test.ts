@@ -1,12 +1,22 @@
 import type { ServerResponse } from 'node:http';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { readKey } from '../../shared/executions/key.ts';
+import { isParked } from '../../shared/executions/life-cycle.ts';
+import { createRecoveries } from '../../shared/executions/recoveries.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
+import { anExecution } from '../support/builders.ts';
+import { refusal, type Intercept } from '../support/dynamo-wire.ts';
 import { startReceiver } from '../support/http-server.ts';
+import { retention, writeExecutions } from '../support/write-executions.ts';
 import { startLane } from './retrier/lane.ts';
+import { runQueues } from './run-queues.ts';
 
 const lane = await startLane();
 afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
+
+const table = { dynamo: lane.dynamo, tableName: lane.handlersTable, now: lane.clock.now };
+const recoveries = createRecoveries({ ...table, keptDays: retention.endedDays });
 
 const minuteMs = 60_000;
 const refusedSends =
@@ -24,6 +34,110 @@ const statusesOf = async (handler: Pick<Handler, 'id'>): Promise<string[]> =>
 
 /** Ten alike. */
 const tenTimes = (status: string): string[] => Array.from({ length: 10 }, () => status);
+
+/** One that refuses every third delivery the first time: never often enough for a circuit to open. */
+function startFlaky() {
+  const known = new Set<unknown>();
+  return startReceiver(({ headers }, response) => {
+    const isKnown = known.has(headers['webhook-id']);
+    known.add(headers['webhook-id']);
+    response.writeHead(isKnown || known.size % 3 > 0 ? 204 : 503).end();
+  });
+}
+
+/** One in eight calls, the same ones each time. The SDK tries each of them again. */
+function throttleSome(): Intercept {
+  let seed = 1;
+  return () => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % 8 === 0 ? throttled : null;
+  };
+}
+
+const throttled = {
+  status: 400,
+  body: {
+    __type: 'com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException',
+    message: 'The level of configured provisioned throughput for the table was exceeded.',
+  },
+};
+
+describe('DynamoDB for a minute', () => {
+  it.each([
+    ['throttles one in eight calls', throttleSome(), 0],
+    ['answers nothing but errors', () => refusal, 1],
+  ])(
+    '%s: what comes in, waits, is parked, probed, released and recovered ends all the same',
+    async (_, fault, fewestProblems) => {
+      await using good = await startReceiver();
+      await using flaky = await startFlaky();
+      await using sick = await startSick();
+      const settings = { retry: { schedule: [10, 30, 60, 120, 300, 600] } };
+      const all = [
+        await lane.register({ ...settings, target: { url: good.url } }),
+        await lane.register({ ...settings, target: { url: flaky.url } }),
+        await lane.register({ ...settings, target: { url: sick.url } }),
+      ];
+      const [, , sickHandler] = all;
+      const recovered = await lane.register({ events: ['order.paid'], target: { url: good.url } });
+      const failed = Array.from({ length: 40 }, (__, index) =>
+        anExecution({
+          handlerId: recovered.id,
+          time: new Date(Date.parse('2026-11-23T08:00:00.000Z') + index * 100).toISOString(),
+          state: { status: 'failed' },
+        }),
+      );
+      await writeExecutions({ ...table, tableName: lane.executionsTable }, failed);
+
+      const queues = runQueues(lane);
+      const published = await queues.publish(8);
+      await queues.dispatch();
+      const records = await queues.look(all);
+      expect(records.filter(({ state }) => isParked(state)).length).toBeGreaterThan(0);
+      const recovery = await recoveries.start({
+        handlerId: recovered.id,
+        from: '2026-11-23T00:00:00.000Z',
+        to: '2026-11-23T23:59:59.999Z',
+        statuses: ['failed'],
+      });
+
+      // The minute in which the first probe is due, too.
+      lane.clock.advance(10_000);
+      lane.wire.intercept(fault);
+      for (let seconds = 0; seconds < 60; seconds += 20) {
+        published.push(...(await queues.publish(2)));
+        await queues.step();
+        await queues.look([...all, recovered]);
+        if (seconds === 20) sick.health.up = true;
+        lane.clock.advance(20_000);
+      }
+      const { problems } = queues;
+      expect(problems.size).toBeGreaterThanOrEqual(fewestProblems);
+      for (const problem of problems) {
+        expect(problem).toMatch(/(?:not today|throughput for the table was exceeded\.|after 8 tries\.)$/u);
+        expect(problem).not.toMatch(/undefined|\[object|\n/u);
+      }
+
+      lane.wire.reset();
+      problems.clear();
+      // A lease that was taken for a call that was not sent lasts for 17 minutes, and the last wait of a schedule for 10.
+      expect(await queues.untilEnded([...all, recovered])).toBeLessThanOrEqual(30);
+      expect([...problems]).toEqual([]);
+      for (const handler of all) {
+        const executions = await lane.logOf(handler);
+        expect(executions.map(({ key }) => readKey(key).eventId).toSorted()).toEqual(published.toSorted());
+        expect(executions.filter(({ state }) => state.status !== 'succeeded')).toEqual([]);
+      }
+      expect(await lane.logOf(recovered)).toHaveLength(40);
+      for (const { state, generation } of await lane.logOf(recovered))
+        expect([state.status, generation]).toEqual(['succeeded', 2]);
+      expect(await recoveries.get(recovery.id)).toMatchObject({ status: 'done' });
+      expect((await lane.store.readAll()).health.get(sickHandler?.id ?? '')?.circuit ?? null).toBeNull();
+      expect(lane.queues.eventsDeadLetters.counts()).toEqual({ visible: 0, inFlight: 0, delayed: 0 });
+    },
+    60_000,
+  );
+});
 
 describe('SQS refuses wake-up calls', () => {
   it('the batch is done all the same and says so in a sentence, and the sweeper wakes what waits', async () => {

@@ -117,6 +117,15 @@ describe('a target of which no call ends for a moment', () => {
     expect(fill(window)).toBeGreaterThan(1);
   });
 
+  it('is not kept apart for longer because the clock was set back', async () => {
+    const window = open();
+    await becomeSlow(window);
+    end(window, 1, 'failed', 10_000);
+    clock.advance(-3_600_000);
+    expect(window.enter()).toBe('entered');
+    expect(window.enter()).toBe('busy');
+  });
+
   it('is so after three times what its calls usually take, and after ten seconds in any case', async () => {
     const usual = open();
     end(usual, fill(usual), 'alive', 2000);

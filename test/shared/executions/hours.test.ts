@@ -144,6 +144,15 @@ describe('the counts', () => {
     expect(await countsOf(handlerId)).toMatchObject({ succeeded: 3 });
   });
 
+  it('are added after the clock was set back', async () => {
+    const { hours, handlerId, clock } = anEnvironment();
+    await hours.count([anExecution({ handlerId })]);
+    await hours.count([anExecution({ handlerId })]);
+    clock.advance(-3_600_000);
+    await hours.flush();
+    expect(await countsOf(handlerId)).toMatchObject({ succeeded: 2 });
+  });
+
   it('cost one write for an hour and a handler, and none when there is nothing to add', async () => {
     const { hours, handlerId, clock, calls } = anEnvironment();
     clock.advance(10_000);
