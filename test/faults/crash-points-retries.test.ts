@@ -86,7 +86,9 @@ it(
     expect(problems).toEqual([]);
     expect(steps.length).toBeGreaterThanOrEqual(18);
     expect(kindsOf(killed)).toEqual(
-      ['delivery', 'UpdateItem', 'PutItem', 'SendMessageBatch', 'acknowledge'].flatMap(placesOf).toSorted(),
+      ['delivery', 'UpdateItem', 'PutItem', 'PutEvents', 'SendMessageBatch', 'acknowledge']
+        .flatMap(placesOf)
+        .toSorted(),
     );
   },
   timeoutMs,
