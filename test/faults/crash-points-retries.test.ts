@@ -12,8 +12,8 @@ const env = { HANDOFF_RETRY_SCALE: '0.01' };
 const maxRuns = 20;
 // A second and more until the second attempt: the registry may be a second old when it is looked whether a handler is disabled.
 const handlers = [
-  { name: 'mended', schedule: [120], timeoutMs: 500, ends: 'succeeded', attempts: 2 },
-  { name: 'down', schedule: [120, 1], timeoutMs: 500, ends: 'failed', attempts: 3 },
+  { name: 'mended', schedule: [120], timeoutMs: 3000, ends: 'succeeded', attempts: 2 },
+  { name: 'down', schedule: [120, 1], timeoutMs: 3000, ends: 'failed', attempts: 3 },
   { name: 'off', schedule: [160], timeoutMs: 10_000, ends: 'held', attempts: 1 },
 ] as const;
 
@@ -86,7 +86,9 @@ it(
     expect(problems).toEqual([]);
     expect(steps.length).toBeGreaterThanOrEqual(18);
     expect(kindsOf(killed)).toEqual(
-      ['delivery', 'UpdateItem', 'PutItem', 'SendMessageBatch', 'acknowledge'].flatMap(placesOf).toSorted(),
+      ['delivery', 'UpdateItem', 'PutItem', 'PutEvents', 'SendMessageBatch', 'acknowledge']
+        .flatMap(placesOf)
+        .toSorted(),
     );
   },
   timeoutMs,
