@@ -155,14 +155,18 @@ export async function runSoak({
     while (arrived.size < expected - maxBehind && performance.now() < deadline) await delay(pollMs);
   }
 
-  /** The executions of everything accepted, as soon as the log has stopped to change. */
+  /** The executions of everything accepted, as soon as nothing is open any more, or nothing has come of it for long. */
   async function settle(): Promise<Map<string, Execution[]>> {
-    const deadline = performance.now() + quietMs;
+    let openBefore = Number.POSITIVE_INFINITY;
+    let deadline = performance.now() + quietMs;
     for (;;) {
       const executions = await readLog();
-      const open = [...executions.values()].flat().filter(({ status }) => status === 'waiting');
-      const isQuiet = executions.size >= accepted.size && open.every(({ reason }) => reason === 'circuit');
-      if (isQuiet || performance.now() > deadline) return executions;
+      const waiting = [...executions.values()].flat().filter(({ status }) => status === 'waiting');
+      const openCount =
+        accepted.size - executions.size + waiting.filter(({ reason }) => reason !== 'circuit').length;
+      if (openCount < openBefore) deadline = performance.now() + quietMs;
+      if (openCount === 0 || performance.now() > deadline) return executions;
+      openBefore = Math.min(openBefore, openCount);
       await delay(500);
     }
   }

@@ -3,7 +3,12 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BatchWriteItemCommand, CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import {
+  BatchWriteItemCommand,
+  CreateTableCommand,
+  DynamoDBClient,
+  waitUntilTableExists,
+} from '@aws-sdk/client-dynamodb';
 import { DeleteCommand, DynamoDBDocumentClient, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { ClassicLevel } from 'classic-level';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -66,6 +71,11 @@ beforeAll(async () => {
         },
       ],
     }),
+  );
+  // Its state is written once more.
+  await waitUntilTableExists(
+    { client, minDelay: 0.05, maxDelay: 0.05, maxWaitTime: 20 },
+    { TableName: 'log' },
   );
 });
 beforeEach(() => void (writes = []));
