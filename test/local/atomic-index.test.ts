@@ -1,19 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import {
-  BatchWriteItemCommand,
-  CreateTableCommand,
-  DynamoDBClient,
-  waitUntilTableExists,
-} from '@aws-sdk/client-dynamodb';
-import { DeleteCommand, DynamoDBDocumentClient, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { BatchWriteItemCommand, CreateTableCommand, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
+import { DeleteCommand, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { ClassicLevel } from 'classic-level';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import '../../local/atomic-index.ts';
-import dynalite from 'dynalite';
+import { startDynalite } from './start-dynalite.ts';
 
 // What reaches the disk: each of these is there whole after a crash, or not at all.
 let writes: string[][] = [];
@@ -23,9 +13,8 @@ const level = ClassicLevel.prototype as unknown as Record<
 >;
 const { _put: put, _del: del, _batch: batch } = level;
 
-const folder = await mkdtemp(join(tmpdir(), 'handoff-atomic-'));
-const server = dynalite({ path: folder, createTableMs: 0 });
-let client: DynamoDBDocumentClient;
+const dynamo = await startDynalite();
+const { client } = dynamo;
 
 beforeAll(async () => {
   level._put = function (...args) {
@@ -41,17 +30,6 @@ beforeAll(async () => {
     writes.push(operations.map(({ type, key }) => nameOf(type, key)));
     return batch.apply(this, args);
   };
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  client = DynamoDBDocumentClient.from(
-    new DynamoDBClient({
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-      maxAttempts: 1,
-    }),
-  );
   const text = (AttributeName: string) => ({ AttributeName, AttributeType: 'S' as const });
   const keys = (hash: string, range: string) => [
     { AttributeName: hash, KeyType: 'HASH' as const },
@@ -81,12 +59,7 @@ beforeAll(async () => {
 beforeEach(() => void (writes = []));
 afterAll(async () => {
   Object.assign(level, { _put: put, _del: del, _batch: batch });
-  client.destroy();
-  const closed = once(server, 'close');
-  server.close();
-  server.closeAllConnections();
-  await closed;
-  await rm(folder, { recursive: true });
+  await dynamo[Symbol.asyncDispose]();
 });
 
 /** `put index`, `del item`: what is written, without its key. */

@@ -1,14 +1,9 @@
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBDocumentClient, PutCommand, QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
+import { PutCommand, QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { ClassicLevel } from 'classic-level';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import '../../local/closed-iterators.ts';
-import dynalite from 'dynalite';
+import { startDynalite } from './start-dynalite.ts';
 
 const level = ClassicLevel.prototype as unknown as Record<
   '_values',
@@ -18,22 +13,10 @@ const { _values: values } = level;
 let opened = 0;
 let closed = 0;
 
-const folder = await mkdtemp(join(tmpdir(), 'handoff-iterators-'));
-const server = dynalite({ path: folder, createTableMs: 0 });
-let client: DynamoDBDocumentClient;
+const dynamo = await startDynalite();
+const { client } = dynamo;
 
 beforeAll(async () => {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  client = DynamoDBDocumentClient.from(
-    new DynamoDBClient({
-      endpoint: `http://127.0.0.1:${port}`,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-      maxAttempts: 1,
-    }),
-  );
   await client.send(
     new CreateTableCommand({
       TableName: 'log',
@@ -61,12 +44,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   level._values = values;
-  client.destroy();
-  const ended = once(server, 'close');
-  server.close();
-  server.closeAllConnections();
-  await ended;
-  await rm(folder, { recursive: true });
+  await dynamo[Symbol.asyncDispose]();
 });
 
 const ofOne = { KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': 'one' } };
