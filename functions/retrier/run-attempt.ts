@@ -1,8 +1,9 @@
 import { unanswered } from '../../shared/delivery/outcome.ts';
-import { parseEvent } from '../../shared/events/envelope.ts';
+import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
 import { isOwnEvent, type OwnEvent } from '../../shared/events/own-events.ts';
 import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
 import type { WaitingExecution } from '../../shared/executions/claim.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
@@ -22,7 +23,9 @@ const leaseMarginMs = 15_000;
 const minLeaseMarginMs = 1000;
 
 // A call that ends its worker (it takes all memory, or all time) would be made for ever.
-export const maxLostClaims = 3;
+const maxLostClaims = 3;
+
+type ClaimedExecution = Pick<WaitingExecution, 'lostClaims'> & { record: ExecutionRecord };
 
 /**
  * Claims the next attempt of an execution, makes it and writes what came of it. `put-off` when the deadline is so near that
@@ -40,21 +43,38 @@ export async function runAttempt(
 
   const claim = await claims.claim(execution, leaseMsFor(services, registered.handler.target));
   if (claim === null) return { kind: 'stale' };
-  const parsed = parseEvent(execution.record.event.raw);
-  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
+  const event = eventOf(execution);
+  const settled = await attemptClaimed(services, registered, execution, event);
+  return conclude(services, settled, event, await claims.settle(execution, settled, claim));
+}
 
-  const settled = await makeAttempt(
-    services,
-    registered,
-    execution.record,
-    parsed.event,
-    ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
-  );
-  const { lost, problems } = await claims.settle(execution, settled, claim);
-  if (settled.state.status === 'succeeded') await goOn(services, settled);
+/** The event of an execution, which was read once when it came. Throws when it cannot be read any more. */
+export function eventOf({ record }: Pick<ClaimedExecution, 'record'>): DomainEvent {
+  const parsed = parseEvent(record.event.raw);
+  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
+  return parsed.event;
+}
+
+/** Makes the attempt of a claimed execution, but for the call when too many have been lost. */
+export const attemptClaimed = (
+  services: Parameters<typeof makeAttempt>[0],
+  registered: RegisteredHandler,
+  { record, lostClaims }: ClaimedExecution,
+  event: DomainEvent,
+): ReturnType<typeof makeAttempt> =>
+  makeAttempt(services, registered, record, event, ...(lostClaims >= maxLostClaims ? [lostCall] : []));
+
+/** What follows when the outcome is in the log: the handlers that it held back go on, and a failure for good is told. */
+export async function conclude(
+  services: Services,
+  record: ExecutionRecord,
+  event: DomainEvent,
+  { lost, problems }: { lost: boolean; problems: unknown[] },
+): Promise<AttemptResult> {
+  if (record.state.status === 'succeeded') await goOn(services, record);
   if (lost) return { kind: 'stale' };
-  const toTell = isOwnEvent(parsed.event) ? null : failureOf(settled);
-  return { kind: 'settled', status: settled.state.status, problems, toTell };
+  const toTell = isOwnEvent(event) ? null : failureOf(record);
+  return { kind: 'settled', status: record.state.status, problems, toTell };
 }
 
 /** How long a claim lasts: longer than its call can take. */
@@ -63,5 +83,5 @@ export const leaseMsFor = (
   { timeoutMs }: { timeoutMs: number },
 ): number => timeoutMs + Math.max(minLeaseMarginMs, leaseMarginMs * retryScale);
 
-export const lostCall = () =>
+const lostCall = () =>
   unanswered(`lost: ${maxLostClaims} calls in a row ended without a result`, { retryable: true });

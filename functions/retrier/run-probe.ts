@@ -1,15 +1,12 @@
 import { signOf } from '../../shared/delivery/circuits.ts';
 import type { Outcome } from '../../shared/delivery/outcome.ts';
-import { parseEvent } from '../../shared/events/envelope.ts';
-import { isOwnEvent } from '../../shared/events/own-events.ts';
-import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
+import { settleMarginMs } from '../../shared/executions/attempt.ts';
 import { isClaimed } from '../../shared/executions/claim.ts';
-import { failureOf } from '../../shared/executions/failure-event.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import { keepParked } from '../../shared/executions/settle.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import { goOn } from './go-on.ts';
-import { leaseMsFor, lostCall, maxLostClaims, type AttemptResult } from './run-attempt.ts';
+import { attemptClaimed, conclude, eventOf, leaseMsFor, type AttemptResult } from './run-attempt.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -55,8 +52,7 @@ async function makeProbe(
     await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
     return 'over';
   }
-  const parsed = parseEvent(execution.record.event.raw);
-  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
+  const event = eventOf(execution);
 
   const calledAt = now();
   let sign = signOf({ kind: 'put-off', reason: 'busy' });
@@ -68,21 +64,13 @@ async function makeProbe(
       return outcome;
     },
   } satisfies { observe: typeof observe };
-  const attempt = () =>
-    makeAttempt(
-      probing,
-      registered,
-      execution.record,
-      parsed.event,
-      ...(execution.lostClaims >= maxLostClaims ? [lostCall] : []),
-    );
+  const attempt = () => attemptClaimed(probing, registered, execution, event);
   const settled = await (target.type === 'script' ? scriptsInTurn(attempt) : attempt());
 
   // First the log: what dies in between is asked once more, when the lease of the probe is over.
   const record = sign === 'alive' ? settled : sign === 'failed' ? keepParked(settled) : execution.record;
-  const { lost, problems } = await claims.settle(execution, record, claim);
+  const written = await claims.settle(execution, record, claim);
   const { handler } = registered;
-  const { event } = parsed;
   if (sign === 'alive') {
     const subject = { handlerId, targetVersion: found.targetVersion };
     await circuits.closeCircuit({ subject, handler, event }, calledAt);
@@ -94,8 +82,5 @@ async function makeProbe(
     });
     if (circuits.hasFailedTooLong(found.failingSince)) await disableHandler(handler, 'failing', event);
   }
-  if (record.state.status === 'succeeded') await goOn(services, record);
-  if (lost) return { kind: 'stale' };
-  const toTell = isOwnEvent(parsed.event) ? null : failureOf(record);
-  return { kind: 'settled', status: record.state.status, problems, toTell };
+  return conclude(services, record, event, written);
 }

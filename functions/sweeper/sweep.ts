@@ -32,8 +32,7 @@ const marginMs = 10_000;
 
 /**
  * One run, every minute: wakes what is due, sees to what waits for stopped handlers and to what is parked, goes on with the recoveries, and
- * drains the dead-letter
- * queues. None of it keeps the rest from being done.
+ * drains the dead-letter queues. None of it keeps the rest from being done.
  *
  * @param deadline when the invocation ends; what is left then is for the next run
  */
