@@ -219,8 +219,8 @@ async function goOnIfReleased(
   const looks = await Promise.all(
     halted.map(async ({ arrival, haltedBy }) => {
       try {
-        const succeeded = await Promise.all(haltedBy.map(executionLog.hasSucceeded));
-        return { arrival, isReleased: succeeded.includes(true), failures: [] };
+        const stand = await Promise.all(haltedBy.map(executionLog.statusOf));
+        return { arrival, isReleased: stand.includes('succeeded'), failures: [] };
       } catch (error) {
         return { arrival, isReleased: false, failures: [{ messageIds: arrival.messageIds, error }] };
       }

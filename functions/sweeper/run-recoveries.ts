@@ -1,9 +1,11 @@
 import pLimit from 'p-limit';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import type { ExecutionKey } from '../../shared/executions/key.ts';
 import type { RunningRecovery } from '../../shared/executions/recoveries.ts';
 import type { Turn } from '../../shared/executions/recovery-turn.ts';
 import { isWantedBy } from '../../shared/executions/recovery.ts';
 import { reopenExecution } from '../../shared/executions/settle.ts';
+import { createHaltCheck, type HaltCheck } from './halt-check.ts';
 import type { Services } from './services.ts';
 
 /** What a run did for the recoveries. */
@@ -30,7 +32,8 @@ export async function runRecoveries(services: Services, until: Date): Promise<Re
     const turn = await recoveryTurns.take();
     if (turn === null) return report;
     try {
-      await takeTurns(services, await recoveries.readRunning(ids), { turn, until, report });
+      const isHeldBack = createHaltCheck(services);
+      await takeTurns(services, await recoveries.readRunning(ids), { turn, until, isHeldBack, report });
     } finally {
       await turn.end();
     }
@@ -43,7 +46,12 @@ export async function runRecoveries(services: Services, until: Date): Promise<Re
 async function takeTurns(
   services: Services,
   waiting: readonly RunningRecovery[],
-  { turn, until, report }: { turn: Turn; until: Date; report: RecoveryReport },
+  {
+    turn,
+    until,
+    isHeldBack,
+    report,
+  }: { turn: Turn; until: Date; isHeldBack: HaltCheck; report: RecoveryReport },
 ): Promise<void> {
   const queue = [...waiting];
   for (let running = queue.shift(); running !== undefined; running = queue.shift()) {
@@ -55,7 +63,7 @@ async function takeTurns(
     }
     if (!(await turn.reserve(size))) return;
     try {
-      const next = await releasePage(services, running, { turn, size, report });
+      const next = await releasePage(services, running, { turn, size, isHeldBack, report });
       if (next !== null) queue.push(next);
     } catch (error) {
       // It goes on at the next run, the others now.
@@ -68,7 +76,12 @@ async function takeTurns(
 async function releasePage(
   { handlers, recoveries, recoverables, mover, now, scale }: Services,
   running: RunningRecovery,
-  { turn, size, report }: { turn: Turn; size: number; report: RecoveryReport },
+  {
+    turn,
+    size,
+    isHeldBack,
+    report,
+  }: { turn: Turn; size: number; isHeldBack: HaltCheck; report: RecoveryReport },
 ): Promise<RunningRecovery | null> {
   const { recovery, position } = running;
   const status = await handlers.statusOf(recovery.handlerId);
@@ -80,11 +93,11 @@ async function releasePage(
   const { keys, next } = await recoverables.readPage(recovery, position, size);
   const inTurn = pLimit(atOnce);
   const release = (key: ExecutionKey) =>
-    mover.move(key, (record) =>
-      isWantedBy(recovery, record, now())
-        ? reopenExecution(record, { due: turn.nextDue(), now: now(), scale })
-        : null,
-    );
+    mover.move(key, async (record) => {
+      if (!isWantedBy(recovery, record, now())) return null;
+      if (isHalted(record) && (await isHeldBack(record))) return null;
+      return reopenExecution(record, { due: turn.nextDue(), now: now(), scale });
+    });
   // All of them, whatever becomes of one: the page is over when nothing of it is under way any more.
   const moves = await Promise.allSettled(keys.map((key) => inTurn(() => release(key))));
   const failures = moves.filter((move) => move.status === 'rejected').map(({ reason }) => reason as unknown);
@@ -104,3 +117,6 @@ async function releasePage(
   await recoveries.end(running, { ...counts, status: 'done' });
   return null;
 }
+
+const isHalted = ({ state }: Pick<ExecutionRecord, 'state'>): boolean =>
+  state.status === 'held' && state.reason === 'halted';

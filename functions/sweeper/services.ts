@@ -3,6 +3,7 @@ import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createAttention } from '../../shared/executions/attention.ts';
 import { createDueIndex } from '../../shared/executions/due.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
+import { createExecutionLog } from '../../shared/executions/log.ts';
 import { createMover } from '../../shared/executions/move.ts';
 import { createRecoverables } from '../../shared/executions/recoverable.ts';
 import { createRecoveries } from '../../shared/executions/recoveries.ts';
@@ -43,6 +44,7 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
     releasedAt: new Map<string, number>(),
     findSettling: createSettlingWatch(handlers),
     attention: createAttention(executions),
+    executionLog: createExecutionLog({ ...executions, hours, wakeUps, retention }),
     mover: createMover({ ...executions, hours, wakeUps, retention }),
     hours,
     recoveries: createRecoveries({ ...handlersTable, keptDays: env.RETENTION_DAYS }),

@@ -72,8 +72,8 @@ export function createExecutionLog({
     return recorded;
   }
 
-  /** Whether an execution has succeeded by now; strongly consistent. */
-  async function hasSucceeded({ pk, sk }: ExecutionKey): Promise<boolean> {
+  /** Where an execution stands now, strongly consistent; null when it is not in the log. */
+  async function statusOf({ pk, sk }: ExecutionKey): Promise<ExecutionStatus | null> {
     const { Item } = await dynamo.send(
       new GetCommand({
         TableName: tableName,
@@ -83,7 +83,7 @@ export function createExecutionLog({
         ExpressionAttributeNames: { '#status': 'status' },
       }),
     );
-    return Item?.['status'] === 'succeeded';
+    return (Item?.['status'] as ExecutionStatus | undefined) ?? null;
   }
 
   /**
@@ -206,7 +206,7 @@ export function createExecutionLog({
     }
   }
 
-  return { findRecorded, hasSucceeded, openBatch };
+  return { findRecorded, statusOf, openBatch };
 }
 
 /** Where an execution stands that is in the log. */

@@ -41,11 +41,11 @@ export function createMover({
    * Reads an execution, changes it, and writes it unless something else has changed it meanwhile; then its wake-up call is sent, if it
    * waits. Should that fail, this rejects, and the sweeper sends the call.
    *
-   * @param change gives the execution as it is to be, or null to leave it alone
+   * @param change gives the execution as it is to be, or null to leave it alone; may take its time, for what changes meanwhile is not overwritten
    */
   async function move(
     key: ExecutionKey,
-    change: (record: ExecutionRecord) => ExecutionRecord | null,
+    change: (record: ExecutionRecord) => ExecutionRecord | null | Promise<ExecutionRecord | null>,
   ): Promise<Moved> {
     const { Item } = await dynamo.send(
       new GetCommand({ TableName: tableName, Key: { pk: key.pk, sk: key.sk }, ConsistentRead: true }),
@@ -56,7 +56,7 @@ export function createMover({
     // Two executions that wait differ by it: released by one is not released by another one again.
     const due = Item['nextAttemptAt'] as string | undefined;
     const before = fromItem(Item);
-    const record = change(before);
+    const record = await change(before);
     if (record === null) return { kind: 'unwanted' };
     await hours.countMove(record, before.state.status, { attempted: false });
     try {

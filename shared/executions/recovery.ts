@@ -38,13 +38,6 @@ export const Recovery = z.object({
 });
 export type Recovery = z.output<typeof Recovery>;
 
-/**
- * Whether a recovery may release an execution at all. What is `halted` waits for a handler before it, and may go only when that has
- * succeeded for the event: until somebody looks after that here, all of it is left alone.
- */
-export const mayBeRecovered = ({ state }: Pick<ExecutionRecord, 'state'>): boolean =>
-  !(state.status === 'held' && state.reason === 'halted');
-
 /** Clocks of machines that work side by side differ by less. */
 const maxSkewMs = 60_000;
 
@@ -62,5 +55,5 @@ export function isWantedBy(
   const triedAt = last === undefined ? Number.NEGATIVE_INFINITY : Date.parse(last.at) + last.durationMs;
   // An attempt that is yet to come was made before a clock was set back: nothing says that it came after the recovery.
   const isTriedSince = triedAt > Date.parse(createdAt) && triedAt <= now.getTime() + maxSkewMs;
-  return status !== 'waiting' && statuses.includes(status) && !isTriedSince && mayBeRecovered(record);
+  return status !== 'waiting' && statuses.includes(status) && !isTriedSince;
 }

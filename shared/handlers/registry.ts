@@ -142,6 +142,10 @@ export function buildRegistry(
   };
 }
 
+/** Whether a handler wants an event. The index of the registry comes to the same. */
+export const asksFor = ({ events }: Pick<Handler, 'events'>, { type }: Pick<DomainEvent, 'type'>): boolean =>
+  patternsFor(type).some((pattern) => events.includes(pattern));
+
 /**
  * The patterns that match an event type: `a.b.c` itself, `a.b.*`, `a.*` and `*`.
  * Events about Handoff's own life are not matched by `*`: who wants them asks for them by name.

@@ -7,11 +7,11 @@ import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 
 type HandlerParts = Partial<Omit<Handler, 'target'>>;
 
-const complete = ({ id, version, ...input }: HandlerParts & { target: unknown }): Handler => ({
+const complete = ({ id, version, createdAt, ...input }: HandlerParts & { target: unknown }): Handler => ({
   ...HandlerInput.parse({ name: 'CRM sync', events: ['client.create'], ...input }),
   id: id ?? `h_${randomBytes(12).toString('base64url')}`,
   version: version ?? 1,
-  createdAt: '2026-11-23T09:00:00.000Z',
+  createdAt: createdAt ?? '2026-11-23T09:00:00.000Z',
   updatedAt: '2026-11-23T09:00:00.000Z',
 });
 

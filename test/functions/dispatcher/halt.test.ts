@@ -250,7 +250,7 @@ describe('going on', () => {
     ];
     await lane.queues.events.send(sent);
     const report = await lane.dispatchSentAgain(({ executionLog }) => ({
-      executionLog: { ...executionLog, hasSucceeded: () => Promise.reject(new Error('down')) },
+      executionLog: { ...executionLog, statusOf: () => Promise.reject(new Error('down')) },
     }));
     expect(report).toMatchObject({ problems: ['Error: down'] });
     expect(report.failedMessageIds).toHaveLength(1);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { GetCommand, paginateQuery, PutCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
@@ -601,18 +602,80 @@ describe('an execution', () => {
     expect(await recoveries.get(id)).toMatchObject({ found: 2, released: 1 });
   });
 
-  it('that is held behind a handler that halts is left alone, and come upon once', async () => {
-    const handler = await lane.register({});
-    await log(handler, 250, { status: 'held', reason: 'halted' });
-    const { id } = await recover(handler);
-    // Two pages are done and noted.
-    killAt(({ text }) => text.includes(':pacedTo'), 3);
-    await lane.sweep(lane.coldSweeper());
-    lane.wire.reset();
-    expect(await recoveries.get(id)).toMatchObject({ found: 200 });
-    await sweepUntilEnded(id);
-    expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 250, released: 0 });
-    expect(await standing(handler)).toEqual({ 'held 1': 250 });
+  describe('that is held behind a handler that halts', () => {
+    const halted: State = { status: 'held', reason: 'halted' };
+    const eventsOf = { events: ['client.create'] };
+
+    /** Fifty executions of a handler that halts, as they ended, and those of the one behind it. */
+    async function logHalted(ended: State, count = 50) {
+      const at = (index: number) => new Date(lane.clock.now().getTime() + index).toISOString();
+      const halting = await lane.register({ ...eventsOf, onFailure: 'halt', priority: 1 });
+      const behind = await lane.register({ ...eventsOf, priority: 2 });
+      const events = Array.from({ length: count }, (_, index) => ({
+        eventId: randomUUID(),
+        time: at(index),
+      }));
+      lane.clock.advance(minuteMs);
+      const records = (handlerId: string, state: State) =>
+        events.map((event) => anExecution({ ...event, handlerId, state }));
+      await writeExecutions(table, [...records(halting.id, ended), ...records(behind.id, halted)]);
+      return { halting, behind };
+    }
+
+    const recoverNow = (handler: Handler) =>
+      recover(handler, { from: day.from, to: lane.clock.now().toISOString() });
+
+    it.each([
+      ['has failed', { status: 'failed' }],
+      ['is held itself', { status: 'held', reason: 'disabled' }],
+    ] as [string, State][])('which %s stays there, and is come upon once', async (_, state) => {
+      const { behind } = await logHalted(state, 250);
+      const { id } = await recoverNow(behind);
+      // Two pages are done and noted.
+      killAt(({ text }) => text.includes(':pacedTo'), 3);
+      await lane.sweep(lane.coldSweeper());
+      lane.wire.reset();
+      expect(await recoveries.get(id)).toMatchObject({ found: 200 });
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 250, released: 0 });
+      expect(await standing(behind)).toEqual({ 'held 1': 250 });
+    });
+
+    it('which has succeeded goes on', async () => {
+      const { behind } = await logHalted({ status: 'succeeded' });
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+      expect(await standing(behind)).toEqual({ 'waiting 1': 50 });
+    });
+
+    it.each([
+      ['is disabled', { status: 'disabled' }],
+      ['halts no more', { onFailure: 'continue' }],
+      ['comes after it now', { priority: 2 }],
+      ['has nothing to do with such events any more', { events: ['client.delete'] }],
+    ] as [string, Partial<Handler>][])('which %s goes on', async (_, change) => {
+      const { halting, behind } = await logHalted({ status: 'failed' });
+      const { sealedSecrets } = await lane.store.get(halting.id);
+      await lane.store.replace({ handler: { ...halting, ...change, version: 2 }, sealedSecrets }, 1);
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+    });
+
+    it('which is deleted goes on, and one that came later does not matter', async () => {
+      const { halting, behind } = await logHalted({ status: 'failed' });
+      await lane.register({
+        ...eventsOf,
+        onFailure: 'halt',
+        priority: 1,
+        createdAt: lane.clock.now().toISOString(),
+      });
+      await lane.store.remove(halting.id, halting.version);
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+    });
   });
 
   it('that has expired and is not deleted yet is left alone', async () => {

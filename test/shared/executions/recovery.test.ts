@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
-import { isWantedBy, mayBeRecovered, type RecoverableStatus } from '../../../shared/executions/recovery.ts';
+import { isWantedBy, type RecoverableStatus } from '../../../shared/executions/recovery.ts';
 import { anExecution } from '../../support/builders.ts';
 import { waitingUntil } from './a-log.ts';
 
@@ -44,13 +44,5 @@ describe('isWantedBy', () => {
     expect(isWantedBy(recovery('failed'), inState(failed, '2026-11-23T12:55:00.000Z'), noon)).toBe(true);
     // The clocks of two machines are never quite the same.
     expect(isWantedBy(recovery('failed'), inState(failed, '2026-11-23T12:00:30.000Z'), noon)).toBe(false);
-  });
-});
-
-describe('mayBeRecovered', () => {
-  it('leaves alone what stands behind a handler that halts', () => {
-    expect(mayBeRecovered(inState({ status: 'held', reason: 'halted' }))).toBe(false);
-    expect(mayBeRecovered(inState({ status: 'held', reason: 'disabled' }))).toBe(true);
-    expect(mayBeRecovered(inState({ status: 'failed' }))).toBe(true);
   });
 });
