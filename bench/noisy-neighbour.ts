@@ -1,27 +1,45 @@
 /**
- * Does one endpoint that hangs until its timeout, and gets half of the traffic, make the other 49 slower? Runs the same load with and
- * without it in turn, and compares the 99th percentile from publish to arrival at the others, pair by pair. First with the circuit
- * breaker off, so that it is the lanes and the cut-off that are measured, then on.
+ * Does one endpoint that hangs until its timeout, and gets half of the traffic, make the other 49 slower? Runs the same load with one that
+ * answers in its place, with the hanging one and the circuit breaker off, so that it is the lanes and the cut-off that are measured, and with
+ * it on, in turn; compares the 99th percentile from publish to arrival at the others, round by round. For comparison, how it is without
+ * that half of the traffic.
  *
- *   npm run bench:noisy-neighbour [-- <pairs> <seconds a run>]
+ *   npm run bench:noisy-neighbour [-- <rounds> <seconds a run>]
  */
-import { runLoad, type Load } from './neighbour/run-load.ts';
+import { runLoad, type Delays, type Load } from './neighbour/run-load.ts';
 
-const [pairs = 3, seconds = 120] = process.argv.slice(2).map(Number);
-const goodPerSecond = 50;
+const [rounds = 3, seconds = 120] = process.argv.slice(2).map(Number);
+const perSecond = 50;
+const load: Load = {
+  seconds,
+  goodPerSecond: perSecond,
+  neighbourPerSecond: perSecond,
+  neighbourHangs: false,
+  circuitBreaker: true,
+};
 
-for (const circuitBreaker of [false, true]) {
-  const ratios: number[] = [];
-  for (let pair = 0; pair < pairs; pair += 1) {
-    const load: Load = { seconds, goodPerSecond, hangingPerSecond: 0, circuitBreaker };
-    const alone = await runLoad(load);
-    const beside = await runLoad({ ...load, hangingPerSecond: goodPerSecond });
-    ratios.push(beside.p99Ms / alone.p99Ms);
-    console.log(
-      `circuit breaker ${circuitBreaker ? 'on ' : 'off'}: p99 alone ${alone.p99Ms.toFixed(1)} ms (p50 ${alone.p50Ms.toFixed(1)}), ` +
-        `beside a hanging one ${beside.p99Ms.toFixed(1)} ms (p50 ${beside.p50Ms.toFixed(1)}), ${beside.undelivered} undelivered`,
-    );
+async function run(name: string, change: Partial<Load>): Promise<Delays> {
+  const delays = await runLoad({ ...load, ...change });
+  const { p50Ms, p99Ms, undelivered } = delays;
+  console.log(`${name}: p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms, ${undelivered} undelivered`);
+  return delays;
+}
+
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+const ratios = { off: [] as number[], on: [] as number[] };
+for (let round = 0; round < rounds; round += 1) {
+  const { p99Ms } = await run('all answer', {});
+  for (const circuit of ['off', 'on'] as const) {
+    const hanging = { neighbourHangs: true, circuitBreaker: circuit === 'on' };
+    ratios[circuit].push((await run(`one hangs, circuit breaker ${circuit}`, hanging)).p99Ms / p99Ms);
   }
-  const median = ratios.toSorted((a, b) => a - b)[Math.floor(ratios.length / 2)] ?? Number.NaN;
-  console.log(`circuit breaker ${circuitBreaker ? 'on' : 'off'}: median of the ratios ${median.toFixed(2)}`);
+  await run('without that half', { neighbourPerSecond: 0 });
+}
+for (const [circuit, all] of Object.entries(ratios)) {
+  const list = all.map((ratio) => ratio.toFixed(2)).join(', ');
+  console.log(
+    `circuit breaker ${circuit}: the p99 is ${median(all).toFixed(2)} times what it is where all answer (${list})`,
+  );
 }

@@ -8,6 +8,12 @@ import { attributeType, type Message, type Queue } from './queue.ts';
 /** SQS would hand a failed message out again after its whole visibility timeout, 18 minutes; see releaseSeconds. */
 const firstReleaseSeconds = 5;
 const maxReleaseSeconds = 900;
+/** A batch that takes three times as long as is usual waits for a slow target; what takes no longer than this does not. */
+const minSlowMs = 150;
+const usualTimes = 3;
+/** How much a batch counts for what is usual, and the longest that it counts as: one may take as long as a function may. */
+const usualShare = 0.2;
+const maxUsualMs = 1000;
 /** How long a queue that cannot be read (a full disk) is left alone. */
 const queueErrorPauseMs = 1000;
 
@@ -24,8 +30,6 @@ export type EventSourceOptions = {
    * it is kept small; a batch that only waits for slow targets does not count, or a slow one would stop the rest.
    */
   batches?: number;
-  /** A batch that runs for longer is waiting for a slow target. */
-  slowAfterMs?: number;
   /** The most batches under way, the waiting ones among them. */
   maxBatches?: number;
   /** As in AWS, a call that takes longer has failed. Unlike there it cannot be stopped: its result is ignored. */
@@ -116,13 +120,13 @@ export function startEventSource({
   functionName,
   batchSize = 50,
   batches = 2,
-  slowAfterMs = 1000,
   maxBatches = 32,
   timeoutMs = 180_000,
   retryScale = 1,
 }: EventSourceOptions): EventSource {
   const underWay = new Set<Promise<void>>();
   let briskCount = 0;
+  let usualMs = 0;
   let isStopped = false;
   let pause: NodeJS.Timeout | undefined;
 
@@ -156,10 +160,14 @@ export function startEventSource({
       if (isBrisk) briskCount -= 1;
       isBrisk = false;
     };
-    const slowTimer = setTimeout(() => {
-      noLongerBrisk();
-      takeBatches();
-    }, slowAfterMs);
+    const startedMs = performance.now();
+    const slowTimer = setTimeout(
+      () => {
+        noLongerBrisk();
+        takeBatches();
+      },
+      Math.max(minSlowMs, usualTimes * usualMs),
+    );
     try {
       settle(messages, await invoke(messages));
     } catch (error) {
@@ -168,6 +176,7 @@ export function startEventSource({
     } finally {
       clearTimeout(slowTimer);
       noLongerBrisk();
+      usualMs += usualShare * (Math.min(maxUsualMs, performance.now() - startedMs) - usualMs);
     }
   }
 

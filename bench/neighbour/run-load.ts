@@ -13,8 +13,9 @@ export type Load = {
   seconds: number;
   /** Spread over 49 endpoints that answer at once. */
   goodPerSecond: number;
-  /** To one that never answers. */
-  hangingPerSecond: number;
+  /** To one more, which never answers or does so at once as the others. */
+  neighbourPerSecond: number;
+  neighbourHangs: boolean;
   circuitBreaker: boolean;
 };
 
@@ -29,14 +30,18 @@ const patienceMs = 60_000;
 export async function runLoad({
   seconds,
   goodPerSecond,
-  hangingPerSecond,
+  neighbourPerSecond,
+  neighbourHangs,
   circuitBreaker,
 }: Load): Promise<Delays> {
   const folder = await mkdtemp(join(tmpdir(), 'handoff-neighbour-'));
   const publishedAt = new Map<string, number>();
   const delays: number[] = [];
   await using receiver = await startReceiver(({ path, body }, response) => {
-    if (path === '/hanging') return;
+    if (path === '/neighbour') {
+      if (!neighbourHangs) response.writeHead(204).end();
+      return;
+    }
     const { data } = JSON.parse(body) as { data: { ref: string } };
     const at = publishedAt.get(data.ref);
     if (at !== undefined) delays.push(performance.now() - at);
@@ -56,7 +61,7 @@ export async function runLoad({
         target: { type: 'http', url: `${receiver.url}/${name}` },
       });
     for (let index = 0; index < goodEndpoints; index += 1) await register(`good${index}`);
-    await register('hanging');
+    await register('neighbour');
     await delay(1000);
 
     const publish = async (names: readonly string[]): Promise<void> => {
@@ -65,7 +70,7 @@ export async function runLoad({
         new PutEventsCommand({
           Entries: names.map((name) => {
             const ref = randomUUID();
-            if (name !== 'hanging') publishedAt.set(ref, performance.now());
+            if (name !== 'neighbour') publishedAt.set(ref, performance.now());
             return {
               EventBusName: 'handoff',
               Source: 'bench',
@@ -82,7 +87,7 @@ export async function runLoad({
     for (let tick = 0; tick < seconds * ticksPerSecond; tick += 1) {
       const names = [
         ...goodNames(goodPerSecond / ticksPerSecond),
-        ...Array.from({ length: hangingPerSecond / ticksPerSecond }, () => 'hanging'),
+        ...Array.from({ length: neighbourPerSecond / ticksPerSecond }, () => 'neighbour'),
       ];
       await publish(names);
       await delay(Math.max(0, startedAt + ((tick + 1) * 1000) / ticksPerSecond - performance.now()));

@@ -20,7 +20,7 @@ const maxBatchWrite = 25;
 // DynamoDB hands back what it had no capacity for: 25, 50, 100 ... 1,600 ms, a little over three seconds in all.
 const maxUnprocessedTries = 8;
 const firstBackoffMs = 25;
-// How long a success waits for others to share its write, when the deliveries beside it are slow.
+// How long a success waits for others to share its write, and what was not called lets the calls beside it go first.
 const lingerMs = 100;
 
 /** The execution log, as the dispatcher writes it. */
@@ -88,7 +88,7 @@ export function createExecutionLog({
 
   /**
    * Collects the executions of one batch of messages. First-attempt successes are written 25 at a time without a
-   * condition; everything else by a single conditional write, at once, and then its wake-up call is sent.
+   * condition; everything else by a single conditional write, and then its wake-up call is sent.
    */
   function openBatch() {
     const written: ExecutionRecord[] = [];
@@ -96,6 +96,7 @@ export function createExecutionLog({
     const unwoken: unknown[] = [];
     const writes: Promise<void>[] = [];
     let successes: ExecutionRecord[] = [];
+    const uncalled: (() => void)[] = [];
     let linger: NodeJS.Timeout | undefined;
 
     /**
@@ -110,20 +111,26 @@ export function createExecutionLog({
       { redelivered, wasHalted = false }: { redelivered: boolean; wasHalted?: boolean },
     ): void {
       if (record.state.status !== 'succeeded' || redelivered || wasHalted) {
-        track([record], async () => {
-          try {
-            return await putFirst(record, wasHalted);
-          } finally {
-            await wake(record);
-          }
-        });
+        const write = (): void =>
+          track([record], async () => {
+            try {
+              return await putFirst(record, wasHalted);
+            } finally {
+              await wake(record);
+            }
+          });
+        // An attempt that is not written down would be made again. What is parked or put off was none, and a hundred of
+        // those would hold up the calls to others.
+        if (record.attemptCount > 0) return write();
+        uncalled.push(write);
+        linger ??= setTimeout(writeCollected, lingerMs);
         return;
       }
       // BatchWriteItem takes a key once; two events of a broken upstream may share one.
       if (successes.some(({ key }) => keyToString(key) === keyToString(record.key))) writeSuccesses();
       successes.push(record);
       if (successes.length >= maxBatchWrite) writeSuccesses();
-      else linger ??= setTimeout(writeSuccesses, lingerMs);
+      else linger ??= setTimeout(writeCollected, lingerMs);
     }
 
     // Whatever became of the write: a stale call does nothing, and the item may be there although the write failed. That
@@ -131,9 +138,14 @@ export function createExecutionLog({
     const wake = (record: ExecutionRecord): Promise<void> =>
       wakeUps.sendFor(record).catch((error: unknown) => void unwoken.push(error));
 
-    function writeSuccesses(): void {
+    function writeCollected(): void {
       clearTimeout(linger);
       linger = undefined;
+      for (const write of uncalled.splice(0)) write();
+      writeSuccesses();
+    }
+
+    function writeSuccesses(): void {
       const records = successes;
       successes = [];
       if (records.length > 0) track(records, () => putSuccesses(records));
@@ -162,7 +174,7 @@ export function createExecutionLog({
       unwritten: Unwritten[];
       unwoken: unknown[];
     }> {
-      writeSuccesses();
+      writeCollected();
       await Promise.all(writes);
       return { written, unwritten, unwoken };
     }

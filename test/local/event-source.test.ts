@@ -196,14 +196,30 @@ describe('startEventSource', () => {
     const calls = start({ batchSize: 1 });
     await send(40);
     expect(calls).toHaveLength(2);
-    vi.advanceTimersByTime(999);
+    vi.advanceTimersByTime(149);
     expect(calls).toHaveLength(2);
     vi.advanceTimersByTime(1);
     expect(calls).toHaveLength(4);
-    for (let step = 0; step < 20; step += 1) vi.advanceTimersByTime(1000);
+    for (let step = 0; step < 20; step += 1) vi.advanceTimersByTime(150);
     expect(calls).toHaveLength(32);
     callAt(calls, 5).answer(allGood);
     await vi.waitFor(() => expect(calls).toHaveLength(33));
+  });
+
+  it('takes a batch for slow only when it takes three times as long as is usual', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    const calls = start({ batchSize: 1, batches: 1 });
+    await send(40);
+    for (let batch = 0; batch < 30; batch += 1) {
+      vi.advanceTimersByTime(100);
+      callAt(calls, batch).answer(allGood);
+      await vi.advanceTimersByTimeAsync(0);
+      expect(calls).toHaveLength(batch + 2);
+    }
+    vi.advanceTimersByTime(200);
+    expect(calls).toHaveLength(31);
+    vi.advanceTimersByTime(200);
+    expect(calls).toHaveLength(32);
   });
 
   it('survives a queue that cannot be read for a while', async () => {

@@ -252,7 +252,7 @@ describe('the last counts of a burst', () => {
     vi.advanceTimersByTime(9999);
     expect(calls).toHaveLength(opening);
     vi.advanceTimersByTime(1);
-    expect(calls).toHaveLength(opening + 1);
+    await vi.waitFor(() => expect(calls).toHaveLength(opening + 1));
     await vi.waitFor(async () => expect(await countsOf(handlerId)).toMatchObject({ succeeded: 2 }));
     vi.advanceTimersByTime(60_000);
     expect(calls).toHaveLength(opening + 1);
@@ -274,7 +274,7 @@ describe('the last counts of a burst', () => {
     vi.advanceTimersByTime(5000);
     await hours.count([anExecution({ handlerId })]);
     vi.advanceTimersByTime(5000);
-    expect(calls).toHaveLength(opening + 2);
+    await vi.waitFor(() => expect(calls).toHaveLength(opening + 2));
     await vi.waitFor(async () => expect(await countsOf(handlerId)).toMatchObject({ succeeded: 4 }));
   });
 
@@ -295,7 +295,7 @@ describe('the last counts of a burst', () => {
     });
     isDown = true;
     vi.advanceTimersByTime(10_000);
-    expect(failures).toBe(1);
+    await vi.waitFor(() => expect(failures).toBe(1));
     isDown = false;
     await hours.count([anExecution({ handlerId })]);
     await vi.waitFor(() => expect(hours.flush()).rejects.toThrow('down'));
