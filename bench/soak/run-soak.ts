@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import type { Execution } from '../../shared/executions/execution.ts';
 import { apiOf } from '../../test/support/api.ts';
 import { startEngineProcess, upstreamClient, type EngineProcess } from '../../test/support/engine.ts';
+import { heldMemoryMb, withInspector } from './memory.ts';
 import { closedPort, startReceiver } from '../../test/support/http-server.ts';
 
 export type SoakReport = {
@@ -19,7 +20,7 @@ export type SoakReport = {
   executions: Record<Execution['status'], number>;
   /** What must not be: lost or doubled executions, a success that never arrived. */
   problems: string[];
-  /** Growth of the process's own memory (Linux), behind the first quarter and 50,000 events; null when there were fewer. */
+  /** Growth of what the process holds, from 50,000 events after its start on; null when there were not enough. */
   memory: { firstMb: number; lastMb: number; perHundredThousandMb: number } | null;
 };
 
@@ -32,6 +33,7 @@ const entriesPerCall = 10;
 const maxBehind = 500;
 const waveTimeoutMs = 5000;
 const pollMs = 20;
+// Of a process, before its memory is looked at.
 const warmUpEvents = 50_000;
 const quietMs = 30_000;
 
@@ -64,7 +66,8 @@ export async function runSoak({
     response.writeHead(isUnlucky ? 503 : 204).end();
   });
   const deadPort = await closedPort();
-  let engine = await startEngineProcess(folder, { env });
+  const start = () => startEngineProcess(folder, { env, nodeOptions: withInspector });
+  let engine = await start();
   let restarting: Promise<void> | null = null;
   const handlers = new Map<Kind, string>();
   for (const kind of new Set(kinds)) {
@@ -80,7 +83,7 @@ export async function runSoak({
 
   async function killAndRestart(): Promise<void> {
     await engine.end('SIGKILL');
-    engine = await startEngineProcess(folder, { env });
+    engine = await start();
     log(`killed and started again after ${published} events`);
   }
 
@@ -129,7 +132,7 @@ export async function runSoak({
       await restarting;
       await keepUp();
       if (published % 5000 < eventsPerWave) {
-        samples.push({ events: published, mb: await ownMemoryMb(engine) });
+        samples.push({ events: published, mb: await heldMemoryMb(engine) });
         log(`${published} events, ${samples.at(-1)?.mb.toFixed(0)} MB`);
       }
     }
@@ -142,7 +145,7 @@ export async function runSoak({
       seconds: Math.round((performance.now() - startedAt) / 1000),
       executions: countByStatus(executions),
       problems,
-      memory: growth(samples.filter((sample) => sample.events >= Math.max(warmUpEvents, events / 4))),
+      memory: growth(samples.filter((sample) => sample.events >= Math.max(0, ...killAt) + warmUpEvents)),
     };
   } finally {
     await engine.end('SIGKILL');
@@ -238,12 +241,6 @@ function countByStatus(executions: ReadonlyMap<string, readonly Execution[]>): S
   const counts = { succeeded: 0, failed: 0, waiting: 0, held: 0 };
   for (const { status } of [...executions.values()].flat()) counts[status] += 1;
   return counts;
-}
-
-/** Memory of the process's own, without the mapped files of the tables, which the system may take back. */
-async function ownMemoryMb({ process: { pid } }: EngineProcess): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return Number(/RssAnon:\s+(?<kb>\d+)/u.exec(status)?.groups?.['kb'] ?? Number.NaN) / 1024;
 }
 
 /** The slope of the best line through the samples. */

@@ -3,7 +3,7 @@ import { isOwnEvent } from '../../shared/events/own-events.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
 import { storageProblem } from '../../shared/executions/item.ts';
-import { executionKey, keyToString, type ExecutionKey } from '../../shared/executions/key.ts';
+import { keyAt, keyToString, placeOf, type ExecutionKey, type Place } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { isHeldBack, runEvent, type Call } from './run-event.ts';
 import type { Services } from './services.ts';
@@ -18,6 +18,8 @@ export type Message = {
   receives: number;
   /** Whether the event was sent to the queue before: then some of its executions are in the log. */
   sentAgain: boolean;
+  /** Only what is held behind a halting handler is to run, and it stands there. */
+  goesOnAt: Place | null;
 };
 
 /** What became of a batch: one wide log line. */
@@ -40,6 +42,9 @@ export type BatchReport = {
 type Arrival = Pick<Message, 'sentAt' | 'receives' | 'sentAgain'> & {
   event: DomainEvent;
   messageIds: string[];
+  place: Place;
+  /** Whether nothing of it is to run but what is held there. */
+  onlyHalted: boolean;
 };
 
 /** Messages that have to come back, and why. */
@@ -96,7 +101,7 @@ export async function dispatchBatch(
 
 /** Parses the messages. What cannot be an event becomes a dead letter, with its reason, and is done. */
 async function readMessages(
-  { deadLetters }: Services,
+  { deadLetters, logShards }: Services,
   messages: readonly Message[],
 ): Promise<{ arrivals: Arrival[]; deadLetters: number; failures: Failure[] }> {
   const arrivals = new Map<string, Arrival>();
@@ -107,7 +112,7 @@ async function readMessages(
       const parsed = parseEvent(message.body);
       const reason = parsed.ok ? storageProblem(parsed.event.raw) : parsed.reason;
       if (parsed.ok && reason === null) {
-        addArrival(arrivals, parsed.event, message);
+        addArrival(arrivals, parsed.event, message, logShards);
       } else {
         const { id, sentAt: receivedAt, body } = message;
         await deadLetters.record({ id, receivedAt, reason: reason ?? '', body });
@@ -124,16 +129,20 @@ async function readMessages(
 function addArrival(
   arrivals: Map<string, Arrival>,
   event: DomainEvent,
-  { id, sentAt, receives, sentAgain }: Message,
+  { id, sentAt, receives, sentAgain, goesOnAt }: Message,
+  logShards: number,
 ): void {
-  const place = executionKey('', event, sentAt, 1).sk;
-  const arrival = arrivals.get(place);
+  const place = goesOnAt ?? placeOf(event, sentAt, logShards);
+  const arrival = arrivals.get(place.sk);
   if (arrival === undefined) {
-    arrivals.set(place, { event, sentAt, receives, sentAgain, messageIds: [id] });
+    const onlyHalted = goesOnAt !== null;
+    arrivals.set(place.sk, { event, sentAt, receives, sentAgain, messageIds: [id], place, onlyHalted });
   } else {
     arrival.messageIds.push(id);
     arrival.receives = Math.max(arrival.receives, receives);
     arrival.sentAgain ||= sentAgain;
+    arrival.onlyHalted &&= goesOnAt !== null;
+    if (goesOnAt !== null) arrival.place = goesOnAt;
   }
 }
 
@@ -200,7 +209,13 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
  */
 async function sendAgain({ requeue }: Services, arrivals: readonly Arrival[]): Promise<Failure[]> {
   if (arrivals.length === 0) return [];
-  const { unsent } = await requeue(arrivals.map(({ event, sentAt }) => ({ body: event.raw, sentAt })));
+  const { unsent } = await requeue(
+    arrivals.map(({ event, sentAt, place, onlyHalted }) => ({
+      body: event.raw,
+      sentAt,
+      ...(onlyHalted && { goesOnAt: place }),
+    })),
+  );
   return unsent.map(({ index, error }) => ({ messageIds: arrivals[index]?.messageIds ?? [], error }));
 }
 
@@ -226,7 +241,9 @@ async function goOnIfReleased(
       }
     }),
   );
-  const released = looks.filter(({ isReleased }) => isReleased).map(({ arrival }) => arrival);
+  const released = looks
+    .filter(({ isReleased }) => isReleased)
+    .map(({ arrival }) => ({ ...arrival, onlyHalted: true }));
   return [...looks.flatMap(({ failures }) => failures), ...(await sendAgain(services, released))];
 }
 
@@ -245,26 +262,28 @@ async function tellFailures(
 }
 
 /** The calls that each event asks for, by priority, and where their executions stand. */
-async function planCalls(
-  { currentRegistry, executionLog, logShards }: Services,
-  arrivals: readonly Arrival[],
-) {
+async function planCalls({ currentRegistry, executionLog }: Services, arrivals: readonly Arrival[]) {
   const registry = await currentRegistry();
   const plans = arrivals.map((arrival) => {
     const groups = registry.matching(arrival.event).map((group) =>
       group.map((registered) => ({
         registered,
-        key: executionKey(registered.handler.id, arrival.event, arrival.sentAt, logShards),
+        key: keyAt(arrival.place, registered.handler.id),
       })),
     );
     return { arrival, groups };
   });
   const keys = plans.flatMap(({ groups }) => groups.flat().map(({ key }) => key));
-  const recorded = await executionLog.findRecorded(keys);
+  // What goes on was written a moment ago, and to miss it would be to leave it there.
+  const isConsistent = arrivals.some(({ sentAgain }) => sentAgain);
+  const recorded = await executionLog.findRecorded(keys, { isConsistent });
   return plans.map(({ arrival, groups }) => ({
     arrival,
     groups: groups.map((group) =>
-      group.map((call): Call => ({ ...call, recorded: recorded.get(keyToString(call.key)) ?? null })),
+      group
+        .map((call): Call => ({ ...call, recorded: recorded.get(keyToString(call.key)) ?? null }))
+        // Who has none was not there, or its execution has expired: it is not called for what the others are to go on with.
+        .filter((call) => call.recorded !== null || !arrival.onlyHalted),
     ),
   }));
 }

@@ -1,9 +1,9 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
-import type { Context, SQSBatchResponse, SQSEvent, SQSMessageAttributes } from 'aws-lambda';
+import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { parseEnv } from '../../shared/env.ts';
-import { sentAtAttribute } from '../../shared/events/requeue.ts';
+import { readAttributes } from '../../shared/events/requeue.ts';
 import { log } from '../../shared/log.ts';
-import { dispatchBatch } from './dispatch.ts';
+import { dispatchBatch, type Message } from './dispatch.ts';
 import { DispatcherEnv } from './env.ts';
 import { buildServices, type Services } from './services.ts';
 
@@ -14,13 +14,7 @@ let services: Services | undefined;
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   services ??= buildServices(parseEnv(DispatcherEnv, process.env));
   const startedAt = Date.now();
-  const messages = event.Records.map(({ messageId, body, attributes, messageAttributes }) => ({
-    id: messageId,
-    body,
-    sentAt: firstSentAt(messageAttributes) ?? new Date(Number(attributes.SentTimestamp)),
-    sentAgain: firstSentAt(messageAttributes) !== null,
-    receives: Number(attributes.ApproximateReceiveCount),
-  }));
+  const messages = event.Records.map(messageOf);
   const deadline = new Date(startedAt + context.getRemainingTimeInMillis());
 
   const report = await dispatchBatch(services, messages, deadline);
@@ -36,8 +30,15 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
   return { batchItemFailures: report.failedMessageIds.map((itemIdentifier) => ({ itemIdentifier })) };
 }
 
-/** Of an event that was sent again: when the queue first took it. */
-function firstSentAt({ [sentAtAttribute]: sentAt }: SQSMessageAttributes): Date | null {
-  const time = new Date(sentAt?.stringValue ?? '');
-  return Number.isNaN(time.getTime()) ? null : time;
+function messageOf({ messageId, body, attributes, messageAttributes }: SQSRecord): Message {
+  const texts = Object.entries(messageAttributes).map(([name, { stringValue }]) => [name, stringValue]);
+  const { firstSentAt, goesOnAt } = readAttributes(Object.fromEntries(texts));
+  return {
+    id: messageId,
+    body,
+    sentAt: firstSentAt ?? new Date(Number(attributes.SentTimestamp)),
+    receives: Number(attributes.ApproximateReceiveCount),
+    sentAgain: firstSentAt !== null,
+    goesOnAt,
+  };
 }

@@ -1,5 +1,5 @@
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
-import { readKey } from '../../shared/executions/key.ts';
+import { placeIn, readKey } from '../../shared/executions/key.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -13,7 +13,6 @@ export async function goOn(
   const { handlerId, time } = readKey(key);
   const found = (await currentRegistry()).find(handlerId);
   if (found === null || found === 'archived' || found.handler.onFailure !== 'halt') return;
-  // The key has the event's own time, or the hour in which the queue first took it; both lead to the same keys again.
-  const { unsent } = await requeue([{ body: event.raw, sentAt: new Date(time) }]);
+  const { unsent } = await requeue([{ body: event.raw, sentAt: new Date(time), goesOnAt: placeIn(key) }]);
   for (const { error } of unsent) throw error;
 }

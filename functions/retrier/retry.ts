@@ -182,7 +182,7 @@ async function workOff(
       return refuseAttempt(services, execution, admission.answer as Refusal);
     const run = async () =>
       slotNeed(registered.handler, execution, slot, now()) ??
-      runAttempt(services, registered, execution, deadline);
+      runAttempt(services, registered, execution, { slot, deadline });
     const isScript = registered.handler.target.type === 'script';
     const result = await (isScript ? services.scriptsInTurn(run) : run());
     return result.kind === 'put-off' ? sendAgain(now()) : result;

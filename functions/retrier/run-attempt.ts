@@ -9,6 +9,7 @@ import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { goOn } from './go-on.ts';
 import type { Services } from './services.ts';
+import { slotNeed, waitForNextSlot, type Slot } from './work-at-slot.ts';
 
 /**
  * What became of an attempt. `problems`: what went wrong beside it, and is mended by others. `toTell`: what is to be told on the bus.
@@ -30,12 +31,14 @@ type ClaimedExecution = Pick<WaitingExecution, 'lostClaims'> & { record: Executi
 /**
  * Claims the next attempt of an execution, makes it and writes what came of it. `put-off` when the deadline is so near that
  * the call could outlive it: then nothing was done.
+ *
+ * @param slot at which the call is to be made, where its handler has a rate limit
  */
 export async function runAttempt(
   services: Services,
   registered: RegisteredHandler,
   execution: WaitingExecution,
-  deadline: Date,
+  { slot, deadline }: { slot: Slot; deadline: Date },
 ): Promise<AttemptResult> {
   const { claims, now } = services;
   const { timeoutMs } = registered.handler.target;
@@ -43,6 +46,9 @@ export async function runAttempt(
 
   const claim = await claims.claim(execution, leaseMsFor(services, registered.handler.target));
   if (claim === null) return { kind: 'stale' };
+  // Where the table was slow, calls that were held up would go off together.
+  const need = slotNeed(registered.handler, execution, slot, now());
+  if (need !== null) return waitForNextSlot(services, need, execution, claim);
   const event = eventOf(execution);
   const settled = await attemptClaimed(services, registered, execution, event);
   return conclude(services, settled, event, await claims.settle(execution, settled, claim));

@@ -1,5 +1,5 @@
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
-import type { WaitingExecution } from '../../shared/executions/claim.ts';
+import type { Claim, WaitingExecution } from '../../shared/executions/claim.ts';
 import type { Postponable } from '../../shared/executions/postpone.ts';
 import { waitUntil } from '../../shared/executions/retry-decision.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
@@ -10,9 +10,10 @@ import type { Services } from './services.ts';
 /** What has to be waited for before an execution of a handler with a rate limit is called. */
 export type ForSlot =
   /** Its own slot, which comes in a moment. */
-  | { kind: 'early'; due: Date }
-  /** It has none, or has missed it. */
-  | { kind: 'needs-slot'; handler: Handler & RateLimited; execution: Postponable };
+  { kind: 'early'; due: Date } | NeedsSlot;
+
+/** It has none, or has missed it. */
+type NeedsSlot = { kind: 'needs-slot'; handler: Handler & RateLimited; execution: Postponable };
 
 /** A slot that was taken for an execution in this run. Null: it has the one that it was put off to, if any. */
 export type Slot = Date | null;
@@ -23,7 +24,7 @@ export function slotNeed(
   { record: { key, generation, state }, claimedUntil }: WaitingExecution,
   slot: Slot,
   now: Date,
-): ForSlot | null {
+): NeedsSlot | null {
   if (!isRateLimited(handler)) return null;
   const own = slot ?? (state.reason === 'rate-limit' ? new Date(state.nextAttemptAt) : null);
   if (own !== null && !isMissed(own, now)) return null;
@@ -59,6 +60,18 @@ export async function comeToSlot(
   const lateMs = reason === 'rate-limit' ? Math.max(0, now().getTime() - Date.parse(nextAttemptAt)) : 0;
   const state = waitUntil(next, { reason: 'rate-limit', now: now(), scale });
   const { lost, problems } = await postpone(execution, state, { lateMs });
+  return lost ? { kind: 'stale' } : { kind: 'settled', status: 'waiting', problems, toTell: null };
+}
+
+/** Gives the claim of an execution back that has missed its slot while it was claimed. */
+export async function waitForNextSlot(
+  { slots, claims, now, retryScale: scale }: Services,
+  { handler }: NeedsSlot,
+  execution: WaitingExecution,
+  claim: Claim,
+): Promise<AttemptResult> {
+  const state = waitUntil(await slots.take(handler), { reason: 'rate-limit', now: now(), scale });
+  const { lost, problems } = await claims.settle(execution, { ...execution.record, state }, claim);
   return lost ? { kind: 'stale' } : { kind: 'settled', status: 'waiting', problems, toTell: null };
 }
 

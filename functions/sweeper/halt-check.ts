@@ -1,17 +1,20 @@
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
-import { readKey } from '../../shared/executions/key.ts';
+import { keyAt, placeIn, readKey } from '../../shared/executions/key.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { asksFor } from '../../shared/handlers/registry.ts';
 import type { Services } from './services.ts';
 
-/** Whether an execution that was held behind a halting handler has to stay so. */
+// An event whose executions are not all in the log comes back up to ten times, each time after the queue's 18 minutes.
+const longestDispatchMs = 4 * 3_600_000;
+
+/** Whether an execution that has not run yet is to wait for a halting handler before it. */
 export type HaltCheck = (execution: Pick<ExecutionRecord, 'key' | 'event'>) => Promise<boolean>;
 
 /**
  * Answers as the dispatcher would: what an enabled halting handler of a lower priority has not succeeded with stays held. The handlers are
  * read once, when they are first needed.
  */
-export function createHaltCheck({ handlers, executionLog }: Services): HaltCheck {
+export function createHaltCheck({ handlers, executionLog, now }: Services): HaltCheck {
   let reading: Promise<Handler[]> | undefined;
   const readHandlers = async (): Promise<Handler[]> =>
     (await handlers.readAll()).handlers.map(({ handler }) => handler);
@@ -29,10 +32,11 @@ export function createHaltCheck({ handlers, executionLog }: Services): HaltCheck
         handler.priority < own.priority &&
         asksFor(handler, event),
     );
-    const holdsBack = async ({ id, createdAt }: Handler): Promise<boolean> => {
-      const status = await executionLog.statusOf({ ...key, pk: key.pk.replace(handlerId, id) });
-      // Who came later was never asked for this event.
-      return status === null ? createdAt <= time : status !== 'succeeded';
+    const mayBeUnderWay = now().getTime() - Date.parse(time) < longestDispatchMs;
+    const holdsBack = async ({ id }: Handler): Promise<boolean> => {
+      const status = await executionLog.statusOf(keyAt(placeIn(key), id));
+      // Whose execution has expired, or who was never asked for this event, will not succeed with it any more.
+      return status === null ? mayBeUnderWay : status !== 'succeeded';
     };
     return (await Promise.all(halting.map(holdsBack))).includes(true);
   };

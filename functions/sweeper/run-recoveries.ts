@@ -95,7 +95,7 @@ async function releasePage(
   const release = (key: ExecutionKey) =>
     mover.move(key, async (record) => {
       if (!isWantedBy(recovery, record, now())) return null;
-      if (isHalted(record) && (await isHeldBack(record))) return null;
+      if (hasNotRun(record) && (await isHeldBack(record))) return null;
       return reopenExecution(record, { due: turn.nextDue(), now: now(), scale });
     });
   // All of them, whatever becomes of one: the page is over when nothing of it is under way any more.
@@ -118,5 +118,6 @@ async function releasePage(
   return null;
 }
 
-const isHalted = ({ state }: Pick<ExecutionRecord, 'state'>): boolean =>
-  state.status === 'held' && state.reason === 'halted';
+// What is held as `disabled` was not asked whether it would be halted, too.
+const hasNotRun = ({ state, attemptCount }: ExecutionRecord): boolean =>
+  state.status === 'held' && attemptCount === 0;

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { maxScriptTimeoutMs } from '../../shared/handlers/handler.ts';
+import { eventsQueue, retriesQueue } from '../../shared/aws/queues.ts';
 import type { Settling } from '../../shared/handlers/store.ts';
 import { stopExecution } from '../../shared/executions/settle.ts';
 import type { Services } from './services.ts';
@@ -15,8 +15,10 @@ export type SettleReport = {
 };
 
 const atOnce = 25;
-// A call that began before the handler was stopped may end this long after it, and write down that it waits.
-const afterglowMs = maxScriptTimeoutMs + 30_000;
+// A batch that began before the handler was stopped may end this long after it, and write down that something waits or is held.
+const { dispatcherTimeoutSeconds } = eventsQueue;
+const { retrierTimeoutSeconds } = retriesQueue;
+const afterglowMs = Math.max(dispatcherTimeoutSeconds, retrierTimeoutSeconds) * 1000 + 30_000;
 
 /**
  * Sees to what waits for handlers that do not run any more. What waits for its time is woken now, for the retrier to hold it or to end

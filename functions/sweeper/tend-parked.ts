@@ -76,14 +76,17 @@ async function probe(
   report.probes += 1;
 }
 
-/** An old one, and not always the same: an event that the target cannot stand must not keep the circuit open for all others. */
+/**
+ * The oldest and the newest in turn, and not always the same: what the target cannot stand must not keep the circuit open for all others, be it
+ * one event or all of an hour.
+ */
 async function pickForProbe(
   attention: Attention,
   handlerId: string,
   failedProbes: number,
 ): Promise<ExecutionKey | undefined> {
-  const oldest = await attention.readOldest('parked', handlerId);
-  return oldest[failedProbes % Math.max(1, oldest.length)];
+  const ends = await attention.readEnds('parked', handlerId, failedProbes % 2 === 0 ? 'oldest' : 'newest');
+  return ends[Math.floor(failedProbes / 2) % Math.max(1, ends.length)];
 }
 
 /** Lets some of what is parked be tried, spread over as much time as has passed since the last run. */

@@ -13,10 +13,13 @@ export type Place = { leave: () => void };
 /** `open`: the call is not to be made, because the circuit is. `busy`: it is not to be made here and now. */
 export type Refusal = 'open' | 'busy';
 
-/** Makes a call and learns from it how the target is. */
+/**
+ * Makes a call and learns from it how the target is. `isLater`: not the first one of its execution, so that the table may have failures
+ * which another environment has told it of.
+ */
 export type Observe = (
   registered: RegisteredHandler,
-  event: { source: string },
+  { event, isLater }: { event: { source: string }; isLater: boolean },
   call: () => Promise<Outcome>,
 ) => Promise<Outcome>;
 
@@ -39,6 +42,8 @@ type View = {
   hasReported: boolean;
   /** The success that the table has to forget them for. */
   forgetAt: string | null;
+  /** When it last did, milliseconds. */
+  lastForgetAt: number;
   /** Failures until then have been ended by this environment, whatever its registry still shows. */
   forgottenUntil: string;
   /** The circuit is known to be open although the registry may not show it yet: until then. */
@@ -50,6 +55,8 @@ type View = {
 
 // The registry is a second old at most, and knows it then.
 const registryMaxAgeMs = 1000;
+// Failures that have opened nothing are no reason to read it anew.
+const healthMaxAgeMs = 60_000;
 const dayMs = 86_400_000;
 /** How long a slow target is kept out of the first lane. */
 const slowForMs = 30_000;
@@ -117,6 +124,7 @@ export function createCircuits({
       aliveAt: null,
       hasReported: false,
       forgetAt: null,
+      lastForgetAt: Number.NEGATIVE_INFINITY,
       forgottenUntil: '',
       openUntil: Number.NEGATIVE_INFINITY,
       answered: null,
@@ -163,7 +171,7 @@ export function createCircuits({
   /** Makes a call and notes what it says about the target. */
   async function observe(
     registered: RegisteredHandler,
-    event: { source: string },
+    { event, isLater }: { event: { source: string }; isLater: boolean },
     call: () => Promise<Outcome>,
   ): Promise<Outcome> {
     const view = viewOf(registered);
@@ -175,7 +183,7 @@ export function createCircuits({
     try {
       const outcome = await call();
       sign = signOf(outcome);
-      if (isOn) note(view, registered, sign, calledAt);
+      if (isOn) note(view, registered, { sign, calledAt, isLater });
       // Where failures open nothing, they would keep the window of a target small that answers as fast as any.
       else if (outcome.kind === 'failed' && outcome.statusCode !== null) sign = 'alive';
       return outcome;
@@ -184,7 +192,11 @@ export function createCircuits({
     }
   }
 
-  function note(view: View, registered: RegisteredHandler, sign: Sign, calledAt: Date): void {
+  function note(
+    view: View,
+    registered: RegisteredHandler,
+    { sign, calledAt, isLater }: { sign: Sign; calledAt: Date; isLater: boolean },
+  ): void {
     if (sign === 'neither') return;
     const at = now();
     const endedAt = at.toISOString();
@@ -204,7 +216,9 @@ export function createCircuits({
         view.hasReported = true;
         view.forgottenUntil = lastFailureAt;
       }
-      if (view.hasReported) view.forgetAt = endedAt;
+      // The registry shows it only after a minute, and a failure that nobody forgets would be the beginning of the next one, days later.
+      const isUnsure = isLater && Math.abs(at.getTime() - view.lastForgetAt) >= healthMaxAgeMs;
+      if (view.hasReported || isUnsure) view.forgetAt = endedAt;
       if (circuit !== null && circuit.openedAt <= calledAt.toISOString()) view.answered = { calledAt };
       view.window.release();
     }
@@ -237,6 +251,7 @@ export function createCircuits({
           const { forgetAt } = view;
           view.forgetAt = null;
           view.hasReported = false;
+          view.lastForgetAt = now().getTime();
           await health.forgetFailures(view.subject, forgetAt);
         }
       }

@@ -1,8 +1,21 @@
 import { SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { placeToString, readPlace, type Place } from '../executions/key.ts';
 import { maxEventBytes } from './envelope.ts';
 
 /** The message attribute of an event that was sent again: when the queue first took it, in ISO 8601. */
 export const sentAtAttribute = 'sentAt';
+/** The message attribute of an event of which only what is held behind a halting handler is to run: the place of its executions. */
+export const goesOnAttribute = 'goesOnAt';
+
+/** What the attributes of a message say. */
+export const readAttributes = (texts: Readonly<Record<string, string | undefined>>) => {
+  const sentAt = new Date(texts[sentAtAttribute] ?? '');
+  return {
+    /** Null when it was not sent before. */
+    firstSentAt: Number.isNaN(sentAt.getTime()) ? null : sentAt,
+    goesOnAt: readPlace(texts[goesOnAttribute] ?? ''),
+  };
+};
 
 /** An event that goes back to the events queue. */
 export type RequeuedEvent = {
@@ -10,6 +23,8 @@ export type RequeuedEvent = {
   body: string;
   /** When the queue first took it: the place of its executions in the log may depend on that. */
   sentAt: Date;
+  /** Only what is held behind a halting handler is to run of it, and it stands there. */
+  goesOnAt?: Place;
 };
 
 /** An event that the queue did not take: its place in the list that was to be sent, and why. */
@@ -25,10 +40,7 @@ export type EventRequeue = (events: readonly RequeuedEvent[]) => Promise<{ unsen
 const maxEntries = 10;
 const maxBatchBytes = maxEventBytes;
 
-// SQS counts name, type and value; an ISO time has 24 characters.
-const attributeBytes = `${sentAtAttribute}String`.length + 24;
-
-type Entry = RequeuedEvent & { index: number };
+type Entry = RequeuedEvent & { index: number; attributes: Record<string, string> };
 
 /** @param queueUrl of the events queue */
 export function createEventRequeue({ sqs, queueUrl }: { sqs: SQSClient; queueUrl: string }): EventRequeue {
@@ -37,14 +49,15 @@ export function createEventRequeue({ sqs, queueUrl }: { sqs: SQSClient; queueUrl
       const { Failed = [] } = await sqs.send(
         new SendMessageBatchCommand({
           QueueUrl: queueUrl,
-          Entries: batch.map(({ index, body, sentAt }) => ({
+          Entries: batch.map(({ index, body, attributes }) => ({
             Id: String(index),
             MessageBody: body,
-            ...(hasRoomForAttribute(body) && {
-              MessageAttributes: {
-                [sentAtAttribute]: { DataType: 'String', StringValue: sentAt.toISOString() },
-              },
-            }),
+            MessageAttributes: Object.fromEntries(
+              Object.entries(attributes).map(([name, StringValue]) => [
+                name,
+                { DataType: 'String', StringValue },
+              ]),
+            ),
           })),
         }),
       );
@@ -65,10 +78,22 @@ export function createEventRequeue({ sqs, queueUrl }: { sqs: SQSClient; queueUrl
   };
 }
 
-// The largest events go without it: then the queue's own time of the second sending counts, which moves an execution by at
+// The largest events go without them: then the queue's own time of the second sending counts, which moves an execution by at
 // most the hours in between, and only where the event's own time is far off.
-const hasRoomForAttribute = (body: string): boolean =>
-  Buffer.byteLength(body) + attributeBytes <= maxEventBytes;
+function attributesOf({ body, sentAt, goesOnAt }: RequeuedEvent): Record<string, string> {
+  const attributes = {
+    [sentAtAttribute]: sentAt.toISOString(),
+    ...(goesOnAt !== undefined && { [goesOnAttribute]: placeToString(goesOnAt) }),
+  };
+  return Buffer.byteLength(body) + bytesOf(attributes) <= maxEventBytes ? attributes : {};
+}
+
+// SQS counts name, type and value.
+const bytesOf = (attributes: Record<string, string>): number =>
+  Object.entries(attributes).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(`${name}String${value}`),
+    0,
+  );
 
 /** Divides events into batches that SQS takes. What it could never take would fail its whole batch, so it is left out. */
 function batchesOf(events: readonly RequeuedEvent[]): { batches: Entry[][]; unsent: UnsentEvent[] } {
@@ -84,9 +109,10 @@ function batchesOf(events: readonly RequeuedEvent[]): { batches: Entry[][]; unse
       unsent.push({ index, error });
       continue;
     }
-    const bytes = Math.min(bodyBytes + attributeBytes, maxBatchBytes);
+    const attributes = attributesOf(event);
+    const bytes = bodyBytes + bytesOf(attributes);
     const last = batches.at(-1);
-    const entry = { ...event, index };
+    const entry = { ...event, index, attributes };
     if (last === undefined || last.length === maxEntries || bytes > room) {
       batches.push([entry]);
       room = maxBatchBytes - bytes;

@@ -48,7 +48,8 @@ export async function makeAttempt(
 ): Promise<ExecutionRecord> {
   const { handler } = registered;
   const startedAt = now();
-  const outcome = await observe(registered, event, async () => call());
+  const isLater = 'attemptCount' in execution && execution.attemptCount > 0;
+  const outcome = await observe(registered, { event, isLater }, async () => call());
   const endedAt = now();
   const isUnwanted = outcome.kind !== 'put-off' && outcome.demand === 'disable';
   const handlerIs = isUnwanted ? await disableHandler(handler, 'gone', event) : 'as-called';

@@ -36,8 +36,12 @@ export function createAttention({
     }
   }
 
-  /** The oldest execution of a handler in each partition, oldest first: a query for each. */
-  async function readOldest(kind: KindByHandler, handlerId: string): Promise<ExecutionKey[]> {
+  /** The oldest or the newest execution of a handler in each partition, the very end first: a query for each. */
+  async function readEnds(
+    kind: KindByHandler,
+    handlerId: string,
+    end: 'oldest' | 'newest',
+  ): Promise<ExecutionKey[]> {
     const found = await Promise.all(
       partitionsOfKind(kind).map(async (partition) => {
         const { Items = [] } = await dynamo.send(
@@ -46,13 +50,15 @@ export function createAttention({
             IndexName: indexName,
             KeyConditionExpression: `${partitionKey} = :partition AND begins_with(${sortKey}, :handler)`,
             ExpressionAttributeValues: { ':partition': partition, ':handler': `${handlerId}#` },
+            ScanIndexForward: end === 'oldest',
             Limit: 1,
           }),
         );
         return Items.map(keyOf);
       }),
     );
-    return found.flat().toSorted((a, b) => (a.sk < b.sk ? -1 : 1));
+    const oldestFirst = found.flat().toSorted((a, b) => (a.sk < b.sk ? -1 : 1));
+    return end === 'oldest' ? oldestFirst : oldestFirst.toReversed();
   }
 
   /** What waits for a time and belongs to one of these handlers, in pages. Reads the keys of all that waits. */
@@ -100,7 +106,7 @@ export function createAttention({
     return found;
   }
 
-  return { readOf, readOldest, readWaitingOf, findHandlers };
+  return { readOf, readEnds, readWaitingOf, findHandlers };
 }
 
 const keyOf = (item: Record<string, unknown>): ExecutionKey => ({

@@ -12,11 +12,15 @@ import type { WakeUp } from './wake-ups.ts';
 /** An entry of the index: an execution that the sweeper must look at. */
 export type DueEntry = ExecutionKey & { attention: string; attentionKey: string };
 
-type Due = Pick<Waiting, 'reason' | 'nextAttemptAt'> & { generation: number };
+type Due = Pick<Waiting, 'reason' | 'nextAttemptAt'> & {
+  generation: number;
+  /** How late its last wake-up call has come. */
+  wakeUpLateMs?: number;
+};
 
-const callFor = ({ pk, sk }: ExecutionKey, { generation, ...waiting }: Due) => ({
+const callFor = ({ pk, sk }: ExecutionKey, { generation, wakeUpLateMs, ...waiting }: Due) => ({
   wakeUp: { pk, sk, generation },
-  due: wakeAt(waiting),
+  due: wakeAt(waiting, wakeUpLateMs),
 });
 
 const pageSize = 100;

@@ -8,6 +8,9 @@ export type ExecutionKey = {
   sk: string;
 };
 
+/** Where all executions of an event live, each in the partitions of its handler. */
+export type Place = { shard: number; sk: string };
+
 const hourMs = 3_600_000;
 
 /**
@@ -15,17 +18,34 @@ const hourMs = 3_600_000;
  * @param sentAt when the queue took the message (SentTimestamp): the same on every redelivery
  * @param shards partitions of one handler in the log (the setting logShards)
  */
-export function executionKey(
-  handlerId: string,
-  event: { id: string; time: string },
-  sentAt: Date,
-  shards: number,
-): ExecutionKey {
-  return {
-    pk: `${handlerId}#${crc32(event.id) % shards}`,
-    sk: `${keyTime(event.time, sentAt)}#${event.id}`,
-  };
+export const placeOf = (event: { id: string; time: string }, sentAt: Date, shards: number): Place => ({
+  shard: crc32(event.id) % shards,
+  sk: `${keyTime(event.time, sentAt)}#${event.id}`,
+});
+
+export const keyAt = ({ shard, sk }: Place, handlerId: string): ExecutionKey => ({
+  pk: `${handlerId}#${shard}`,
+  sk,
+});
+
+/** The place of an execution: it may be another one than would be made now, from the settings of today and what the key has of its event. */
+export const placeIn = ({ pk, sk }: ExecutionKey): Place => ({
+  shard: Number(pk.slice(pk.lastIndexOf('#') + 1)),
+  sk,
+});
+
+export const placeToString = ({ shard, sk }: Place): string => `${shard}#${sk}`;
+
+/** Null when it is none. */
+export function readPlace(text: string): Place | null {
+  const { shard, sk } = /^(?<shard>\d{1,2})#(?<sk>.+)$/su.exec(text)?.groups ?? {};
+  return sk === undefined ? null : { shard: Number(shard), sk };
 }
+
+export const executionKey = (
+  handlerId: string,
+  ...[event, sentAt, shards]: Parameters<typeof placeOf>
+): ExecutionKey => keyAt(placeOf(event, sentAt, shards), handlerId);
 
 // Upstreams may set an event's time to anything. Time is what lists walk back along, so a time that is more
 // than an hour off gives way to the hour in which the queue took the message.

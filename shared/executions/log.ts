@@ -8,6 +8,7 @@ import {
 } from '@aws-sdk/lib-dynamodb';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ExecutionRecord } from './execution.ts';
+import { isExpired } from '../aws/tables.ts';
 import type { HourlyCounts } from './hours.ts';
 import { toItem, type Retention } from './item.ts';
 import { keyToString, type ExecutionKey } from './key.ts';
@@ -22,6 +23,8 @@ const maxUnprocessedTries = 8;
 const firstBackoffMs = 25;
 // How long a success waits for others to share its write, and what was not called lets the calls beside it go first.
 const lingerMs = 100;
+// Nobody retries by hand what has succeeded a moment ago.
+const slowMs = 1000;
 
 /** The execution log, as the dispatcher writes it. */
 export function createExecutionLog({
@@ -41,9 +44,12 @@ export function createExecutionLog({
 }) {
   /**
    * Which of these executions are in the log already, by strings of `keyToString`, and where they stand. A hint that saves calls,
-   * not a lock: eventually consistent, and a doubled call is allowed.
+   * not a lock: eventually consistent unless asked otherwise, which costs twice as much, and a doubled call is allowed.
    */
-  async function findRecorded(keys: readonly ExecutionKey[]): Promise<Map<string, Recorded>> {
+  async function findRecorded(
+    keys: readonly ExecutionKey[],
+    { isConsistent = false }: { isConsistent?: boolean } = {},
+  ): Promise<Map<string, Recorded>> {
     const recorded = new Map<string, Recorded>();
     await Promise.all(
       chunk(distinct(keys), maxBatchGet).map(async (chunkOfKeys) => {
@@ -55,6 +61,7 @@ export function createExecutionLog({
               RequestItems: {
                 [tableName]: {
                   Keys: missing,
+                  ConsistentRead: isConsistent,
                   ProjectionExpression: 'pk, sk, #status, reason',
                   ExpressionAttributeNames: { '#status': 'status' },
                 },
@@ -79,11 +86,12 @@ export function createExecutionLog({
         TableName: tableName,
         Key: { pk, sk },
         ConsistentRead: true,
-        ProjectionExpression: '#status',
+        ProjectionExpression: '#status, expiresAt',
         ExpressionAttributeNames: { '#status': 'status' },
       }),
     );
-    return (Item?.['status'] as ExecutionStatus | undefined) ?? null;
+    if (Item === undefined || isExpired(Item, now())) return null;
+    return (Item['status'] as ExecutionStatus | undefined) ?? null;
   }
 
   /**
@@ -103,14 +111,15 @@ export function createExecutionLog({
      * Takes an execution whose first attempt ended, or that was held.
      *
      * @param redelivered whether its message was received before: then another dispatcher may have been here, and
-     *   a success too is written under the condition
+     *   a success too is written under the condition; so is one that took long, since the queue may have handed its message out
+     *   twice and somebody have gone on from the other success meanwhile
      * @param wasHalted whether it is in the log as held behind a halting handler, which has succeeded now
      */
     function add(
       record: ExecutionRecord,
       { redelivered, wasHalted = false }: { redelivered: boolean; wasHalted?: boolean },
     ): void {
-      if (record.state.status !== 'succeeded' || redelivered || wasHalted) {
+      if (record.state.status !== 'succeeded' || redelivered || wasHalted || isSlow(record)) {
         const write = (): void =>
           track([record], async () => {
             try {
@@ -220,6 +229,8 @@ export function createExecutionLog({
 
   return { findRecorded, statusOf, openBatch };
 }
+
+const isSlow = ({ attempts }: ExecutionRecord): boolean => (attempts.at(-1)?.durationMs ?? 0) > slowMs;
 
 /** Where an execution stands that is in the log. */
 export type Recorded = { status: ExecutionStatus; reason: StatusReason | null };

@@ -35,7 +35,8 @@ export function createPostponer({
         new UpdateCommand({
           TableName: tableName,
           Key: key,
-          UpdateExpression: 'SET #reason = :reason, nextAttemptAt = :due, attentionKey = :sweepAt',
+          UpdateExpression:
+            'SET #reason = :reason, nextAttemptAt = :due, attentionKey = :sweepAt, wakeUpLateMs = :lateMs',
           ConditionExpression: `#status = :waiting AND generation = :generation AND nextAttemptAt = :seen AND ${
             claimedUntil === null ? 'attribute_not_exists(claimedUntil)' : 'claimedUntil = :claimed'
           }`,
@@ -44,6 +45,7 @@ export function createPostponer({
             ':reason': state.reason,
             ':due': state.nextAttemptAt,
             ':sweepAt': state.sweepAt,
+            ':lateMs': lateMs,
             ':waiting': 'waiting',
             ':generation': generation,
             ':seen': before.nextAttemptAt,

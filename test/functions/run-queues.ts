@@ -3,11 +3,11 @@ import { expect } from 'vitest';
 import { dispatchBatch } from '../../functions/dispatcher/dispatch.ts';
 import { retryBatch } from '../../functions/retrier/retry.ts';
 import type { Queue } from '../../local/queue.ts';
-import { sentAtAttribute } from '../../shared/events/requeue.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { keyToString } from '../../shared/executions/key.ts';
 import { anEvent } from '../support/builders.ts';
 import type { Lane } from './retrier/lane.ts';
+import { messageFrom } from './message.ts';
 
 const maxMinutes = 180;
 
@@ -39,17 +39,7 @@ export function runQueues(lane: Lane) {
   async function dispatch(): Promise<number> {
     const received = lane.queues.events.receive(50);
     if (received.length === 0) return 0;
-    const report = await dispatchBatch(
-      dispatcher,
-      received.map(({ messageId, body, attributes, sentAt, receiveCount }) => ({
-        id: messageId,
-        body,
-        sentAt: new Date(attributes[sentAtAttribute] ?? sentAt),
-        receives: receiveCount,
-        sentAgain: attributes[sentAtAttribute] !== undefined,
-      })),
-      deadline(),
-    );
+    const report = await dispatchBatch(dispatcher, received.map(messageFrom), deadline());
     for (const problem of report.problems) problems.add(problem);
     settle(lane.queues.events, received, report.failedMessageIds);
     return received.length;

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
 import { afterAll, afterEach, expect, it } from 'vitest';
 import { dispatchBatch } from '../../functions/dispatcher/dispatch.ts';
-import { sentAtAttribute } from '../../shared/events/requeue.ts';
 import { encodeExecutionId, keyToString, readKey } from '../../shared/executions/key.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { createRecoveries } from '../../shared/executions/recoveries.ts';
@@ -13,6 +12,7 @@ import type { Handler, HandlerStatus } from '../../shared/handlers/handler.ts';
 import { anEvent } from '../support/builders.ts';
 import { startReceiver } from '../support/http-server.ts';
 import { startLane } from './retrier/lane.ts';
+import { messageFrom } from './message.ts';
 
 /*
  * Whatever happens, and in whatever order, to events and handlers: within a generation no execution goes back, none disappears, and
@@ -176,13 +176,7 @@ async function aDeployment() {
     const received = lane.queues.events.receive(10);
     const { failedMessageIds } = await dispatchBatch(
       lane.coldDispatcher(),
-      received.map(({ messageId, body, attributes, sentAt, receiveCount }) => ({
-        id: messageId,
-        body,
-        sentAt: new Date(attributes[sentAtAttribute] ?? sentAt),
-        receives: receiveCount,
-        sentAgain: attributes[sentAtAttribute] !== undefined,
-      })),
+      received.map(messageFrom),
       new Date(lane.clock.now().getTime() + 180_000),
     );
     const done = received.filter(({ messageId }) => !failedMessageIds.includes(messageId));

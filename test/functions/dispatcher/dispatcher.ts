@@ -15,7 +15,8 @@ export const aMessage = ({
   sentAt = new Date('2026-11-23T10:00:01Z'),
   receives = 1,
   sentAgain = false,
-}: Partial<Message> = {}): Message => ({ id, body, sentAt, receives, sentAgain });
+  goesOnAt = null,
+}: Partial<Message> = {}): Message => ({ id, body, sentAt, receives, sentAgain, goesOnAt });
 
 /** The same message, as the queue hands it out once more. */
 export const again = (message: Message): Message => ({ ...message, receives: message.receives + 1 });

@@ -16,11 +16,11 @@ import {
 import { sweep, type SweepReport } from '../../../functions/sweeper/sweep.ts';
 import type { Queue } from '../../../local/queue.ts';
 import { parseEnv } from '../../../shared/env.ts';
-import { sentAtAttribute } from '../../../shared/events/requeue.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { startEnvironment } from '../environment.ts';
+import { messageFrom } from '../message.ts';
 
 type Received = ReturnType<Queue['receive']>;
 
@@ -99,6 +99,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
         sentAt: now(),
         receives: 1,
         sentAgain: false,
+        goesOnAt: null,
       })),
       deadline,
     );
@@ -115,13 +116,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
     const received = environment.queues.events.receive(50);
     const report = await dispatchBatch(
       { ...dispatcher, ...change(dispatcher) },
-      received.map(({ messageId, body, attributes }) => ({
-        id: messageId,
-        body,
-        sentAt: new Date(attributes[sentAtAttribute] ?? Number.NaN),
-        receives: 1,
-        sentAgain: true,
-      })),
+      received.map((message) => ({ ...messageFrom(message), receives: 1 })),
       inMs(180_000),
     );
     const done = received.filter(({ messageId }) => !report.failedMessageIds.includes(messageId));

@@ -3,6 +3,7 @@ import { GetCommand, paginateQuery, PutCommand, UpdateCommand } from '@aws-sdk/l
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import { hourPartition } from '../../../shared/executions/hours.ts';
+import { readKey } from '../../../shared/executions/key.ts';
 import { toItem } from '../../../shared/executions/item.ts';
 import { createRecoveries } from '../../../shared/executions/recoveries.ts';
 import type { RecoveryRange } from '../../../shared/executions/recovery.ts';
@@ -617,7 +618,14 @@ describe('an execution', () => {
       }));
       lane.clock.advance(minuteMs);
       const records = (handlerId: string, state: State) =>
-        events.map((event) => anExecution({ ...event, handlerId, state }));
+        events.map((event) =>
+          anExecution({
+            ...event,
+            handlerId,
+            state,
+            ...(state.status === 'held' && { attempts: [], attemptCount: 0, request: null }),
+          }),
+        );
       await writeExecutions(table, [...records(halting.id, ended), ...records(behind.id, halted)]);
       return { halting, behind };
     }
@@ -663,18 +671,39 @@ describe('an execution', () => {
       expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
     });
 
-    it('which is deleted goes on, and one that came later does not matter', async () => {
+    it('which is deleted goes on, and one that never had the event does not matter, once nothing of it can be under way', async () => {
       const { halting, behind } = await logHalted({ status: 'failed' });
-      await lane.register({
-        ...eventsOf,
-        onFailure: 'halt',
-        priority: 1,
-        createdAt: lane.clock.now().toISOString(),
-      });
+      await lane.register({ ...eventsOf, onFailure: 'halt', priority: 1 });
       await lane.store.remove(halting.id, halting.version);
+      const early = await recoverNow(behind);
+      await sweepUntilEnded(early.id);
+      expect(await recoveries.get(early.id)).toMatchObject({ status: 'done', found: 50, released: 0 });
+      lane.clock.advance(4 * 60 * minuteMs);
       const { id } = await recoverNow(behind);
       await sweepUntilEnded(id);
       expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+    });
+
+    it('which has failed and expired goes on', async () => {
+      const { behind } = await logHalted({ status: 'failed' });
+      lane.clock.advance(31 * 86_400_000);
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+    });
+
+    it('stays there too when its own handler was disabled at that time', async () => {
+      const { halting } = await logHalted({ status: 'failed' }, 1);
+      const disabled = await lane.register({ ...eventsOf, priority: 3 });
+      const [ofHalting] = await lane.logOf(halting);
+      if (ofHalting === undefined) throw new Error('There is one.');
+      const { eventId, time } = readKey(ofHalting.key);
+      const state: State = { status: 'held', reason: 'disabled' };
+      const never = { attemptCount: 0, attempts: [], request: null };
+      await writeExecutions(table, [anExecution({ handlerId: disabled.id, eventId, time, state, ...never })]);
+      const { id } = await recoverNow(disabled);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 1, released: 0 });
     });
   });
 

@@ -5,6 +5,7 @@ import { createSqs } from '../../../../shared/aws/clients.ts';
 import { startDispatcher } from '../../dispatcher/dispatcher.ts';
 import { captureLog } from '../../log-lines.ts';
 import { fieldsOf, messageOf, startApi, type Api } from '../api.ts';
+import { messageFrom } from '../../message.ts';
 
 let dispatcher: Awaited<ReturnType<typeof startDispatcher>>;
 let api: Api;
@@ -189,15 +190,7 @@ describe('POST /v1/dead-letters/redrive', () => {
     let rounds = 0;
     do {
       const { body } = await redrive({ all: true, ...(cursor !== undefined && { cursor }) });
-      await dispatcher.dispatch(
-        queued().map(({ messageId, body: text, attributes }) => ({
-          id: messageId,
-          body: text,
-          sentAt: new Date(attributes['sentAt'] ?? ''),
-          receives: 1,
-          sentAgain: true,
-        })),
-      );
+      await dispatcher.dispatch(queued().map(messageFrom));
       cursor = body.nextCursor ?? undefined;
       rounds++;
     } while (cursor !== undefined && rounds < 10);
@@ -300,10 +293,7 @@ describe('an event that nobody could work off', () => {
     expect((await redrive({ ids: [items[0].id] })).body).toMatchObject({ redriven: 1 });
 
     const [message] = queued();
-    const sentAt = new Date(message?.attributes['sentAt'] ?? '');
-    await dispatcher.dispatch([
-      { id: message?.messageId ?? '', body: message?.body ?? '', sentAt, receives: 1, sentAgain: true },
-    ]);
+    await dispatcher.dispatch(message === undefined ? [] : [messageFrom(message)]);
     expect(await dispatcher.logOf(handler)).toMatchObject([
       { key: { sk: '2026-11-23T10:00:00.000Z#e-1' }, state: { status: 'held' } },
     ]);
