@@ -127,7 +127,7 @@ describe('a stopped handler', () => {
     await stop(handler, 'disabled');
     await lane.sweep();
     await lane.retryDue();
-    lane.clock.advance(2 * minuteMs);
+    lane.clock.advance(3 * minuteMs);
     await lane.sweep();
     expect(await itemOf(handler)).toMatchObject({ settling: true });
     lane.clock.advance(minuteMs);
@@ -141,7 +141,7 @@ describe('a stopped handler', () => {
     await stop(handler, 'deleted');
     await expect(lane.store.get(handler.id)).rejects.toThrow('no handler');
     expect(await itemOf(handler)).toMatchObject({ settling: true });
-    lane.clock.advance(3 * minuteMs);
+    lane.clock.advance(4 * minuteMs);
     await lane.sweep();
     expect(await itemOf(handler)).toBeUndefined();
   });
@@ -158,7 +158,7 @@ describe('a stopped handler', () => {
   it('costs a sweep nothing any more when it is seen to', async () => {
     const handler = await aWaitingHandler();
     await stop(handler, 'archived');
-    lane.clock.advance(3 * minuteMs);
+    lane.clock.advance(4 * minuteMs);
     await lane.sweep();
     await lane.sweep();
     const calls: string[] = [];
