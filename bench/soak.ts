@@ -1,6 +1,6 @@
 /**
  * Many events to good, slow, flaky and dead endpoints through the engine, with retries at scaled time and a `kill -9` now and
- * then in its first quarter. In the end the books have to balance: each accepted event has one execution, which has ended, still waits or is
+ * then in its first eighth. In the end the books have to balance: each accepted event has one execution, which has ended, still waits or is
  * held. Prints a report, and what the process weighs.
  *
  *   npm run bench:soak [-- <events>]

@@ -44,7 +44,7 @@ type Kind = (typeof kinds)[number];
 type Sample = { events: number; mb: number };
 
 /**
- * Publishes so many events, kills the engine in the first quarter of them, waits until nothing more happens, and reads the log.
+ * Publishes so many events, kills the engine in the first eighth of them, waits until nothing more happens, and reads the log.
  */
 export async function runSoak({
   events,
@@ -110,7 +110,7 @@ export async function runSoak({
   }
 
   const killAt = Array.from({ length: kills }, (_, index) =>
-    Math.round(((index + 1) * events) / (4 * (kills + 1))),
+    Math.round(((index + 1) * events) / (8 * (kills + 1))),
   );
   const samples: Sample[] = [];
   let published = 0;
