@@ -4,7 +4,7 @@ import type { WaitingExecution } from '../../shared/executions/claim.ts';
 import { readKey } from '../../shared/executions/key.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
-import type { AttemptResult } from './run-attempt.ts';
+import type { AttemptResult } from './attempt-result.ts';
 import type { Services } from './services.ts';
 
 /** Whether an attempt may be made, and the place for it. It is given back once, by whoever has it last. */

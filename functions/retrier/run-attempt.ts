@@ -1,23 +1,15 @@
 import { unanswered } from '../../shared/delivery/outcome.ts';
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
-import { isOwnEvent, type OwnEvent } from '../../shared/events/own-events.ts';
+import { isOwnEvent } from '../../shared/events/own-events.ts';
 import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
 import type { WaitingExecution } from '../../shared/executions/claim.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
-import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { goOn } from './go-on.ts';
+import type { AttemptResult } from './attempt-result.ts';
 import type { Services } from './services.ts';
 import { slotNeed, waitForNextSlot, type Slot } from './work-at-slot.ts';
-
-/**
- * What became of an attempt. `problems`: what went wrong beside it, and is mended by others. `toTell`: what is to be told on the bus.
- */
-export type AttemptResult =
-  | { kind: 'settled'; status: ExecutionStatus; problems: unknown[]; toTell: OwnEvent | null }
-  | { kind: 'stale' }
-  | { kind: 'put-off' };
 
 // Beyond the call itself: to settle, to write the log, and for clocks that differ. The scale of tests leaves enough of it.
 const leaseMarginMs = 15_000;

@@ -6,7 +6,8 @@ import { readKey } from '../../shared/executions/key.ts';
 import { keepParked } from '../../shared/executions/settle.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import { goOn } from './go-on.ts';
-import { attemptClaimed, conclude, eventOf, leaseMsFor, type AttemptResult } from './run-attempt.ts';
+import type { AttemptResult } from './attempt-result.ts';
+import { attemptClaimed, conclude, eventOf, leaseMsFor } from './run-attempt.ts';
 import type { Services } from './services.ts';
 
 /**

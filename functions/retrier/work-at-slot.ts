@@ -4,7 +4,7 @@ import type { Postponable } from '../../shared/executions/postpone.ts';
 import { waitUntil } from '../../shared/executions/retry-decision.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { isMissed, isRateLimited, maxSlotWaitMs, type RateLimited } from '../../shared/handlers/slots.ts';
-import type { AttemptResult } from './run-attempt.ts';
+import type { AttemptResult } from './attempt-result.ts';
 import type { Services } from './services.ts';
 
 /** What has to be waited for before an execution of a handler with a rate limit is called. */
