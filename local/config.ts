@@ -2,7 +2,23 @@ import { fileURLToPath } from 'node:url';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 import { sharedEnv } from '../shared/env.ts';
+import { roles, type Role } from '../shared/role.ts';
+import type { ApiToken } from './http-api.ts';
 import { StartError } from './start-error.ts';
+
+const tokenEntry = new RegExp(`^(?<role>${roles.join('|')}):(?<token>[\\x21-\\x7e]+)$`, 'u');
+const TokenEntry = z.string().transform((entry, context): ApiToken => {
+  const { role, token } = tokenEntry.exec(entry.trim())?.groups ?? {};
+  // Without the entry itself: what is wrong with it may be no more than its role.
+  if (token === undefined) {
+    context.addIssue({
+      code: 'custom',
+      message: `must be a role (${roles.join(', ')}), a colon and a token of printable ASCII characters without spaces or commas`,
+    });
+    return z.NEVER;
+  }
+  return { role: role as Role, token };
+});
 
 /** What the engine can be told through its environment. An empty variable counts as absent. */
 export const EngineConfig = z.object({
@@ -29,9 +45,11 @@ export const EngineConfig = z.object({
       'The token that API calls carry; made at the first start and kept in the data folder when absent',
     ),
   HANDOFF_TOKENS: z
-    .undefined('is not available yet; use HANDOFF_TOKEN')
-    .optional()
-    .describe('More tokens, each with its role; not available yet'),
+    .string()
+    .default('')
+    .transform((list) => list.split(',').filter((entry) => entry.trim() !== ''))
+    .pipe(z.array(TokenEntry))
+    .describe('More tokens, each with its role (read, operate or admin): read:<token>,operate:<token>'),
   HANDOFF_SCRIPTS: z
     .string()
     .default(fileURLToPath(new URL('../functions/scripts', import.meta.url)))

@@ -135,7 +135,10 @@ export async function startEngine(
     const functions = await load();
 
     const awsEndpoint = createAwsEndpoint({ queue: events.queue, isLoopback: isLoopback(config.HOST) });
-    const httpApi = createHttpApi({ handler: functions.api, token });
+    const httpApi = createHttpApi({
+      handler: functions.api,
+      tokens: [{ token, role: 'admin' }, ...config.HANDOFF_TOKENS],
+    });
     const server = await listen(config.HOST, config.PORT, (request, response) =>
       request.method === 'POST' && request.url === '/'
         ? awsEndpoint(request, response)

@@ -1,7 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { hash, randomUUID, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda';
+import type {
+  APIGatewayProxyEventV2WithJWTAuthorizer,
+  APIGatewayProxyStructuredResultV2,
+  Context,
+} from 'aws-lambda';
+import { roles, scopeOf, type Role } from '../shared/role.ts';
 import { maxEventBytes } from '../shared/events/envelope.ts';
 import { log } from '../shared/log.ts';
 import { accountId } from './aws-identity.ts';
@@ -15,15 +20,18 @@ const maxBodyBytes = maxEventBytes + 65_536;
 const timeoutMs = 30_000;
 
 export type ApiHandler = (
-  event: APIGatewayProxyEventV2,
+  event: APIGatewayProxyEventV2WithJWTAuthorizer,
   context: Context,
 ) => Promise<APIGatewayProxyStructuredResultV2>;
 
 export type HttpApiOptions = {
   handler: ApiHandler;
-  /** What a caller must send as `Authorization: Bearer <token>`. */
-  token: string;
+  /** One of them a caller must send as `Authorization: Bearer <token>`. */
+  tokens: readonly ApiToken[];
 };
+
+/** What a caller sends, and what that lets them do. */
+export type ApiToken = { token: string; role: Role };
 
 /**
  * Does what API Gateway's HTTP API does, with the engine's own gatekeeper in front: turns a request into an event
@@ -32,9 +40,9 @@ export type HttpApiOptions = {
  */
 export function createHttpApi({
   handler,
-  token,
+  tokens,
 }: HttpApiOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
-  const isAllowed = bearerCheck(token);
+  const roleOf = bearerCheck(tokens);
 
   return async (request, response) => {
     const openDocument = openDocuments.get(request.url ?? '');
@@ -42,7 +50,8 @@ export function createHttpApi({
       sendJson(response, openDocument);
       return;
     }
-    if (!isAllowed(request.headers.authorization)) {
+    const role = roleOf(request.headers.authorization);
+    if (role === null) {
       sendProblem(response, {
         status: 401,
         title: 'Unauthorized',
@@ -75,7 +84,7 @@ export function createHttpApi({
       return;
     }
     try {
-      sendResult(response, await handler(apiEvent(request, body), lambdaContext('api', timeoutMs)));
+      sendResult(response, await handler(apiEvent(request, body, role), lambdaContext('api', timeoutMs)));
     } catch (error) {
       log.error('api.failed', { method: request.method, path: request.url, error: error as Error });
       if (response.headersSent) response.destroy();
@@ -101,12 +110,17 @@ function sendJson(response: ServerResponse, value: unknown): void {
   response.end(body);
 }
 
-/** Compares hashes, because they have the same length, which a comparison in constant time needs. */
-function bearerCheck(token: string): (authorization: string | undefined) => boolean {
-  const expected = hash('sha256', token, 'buffer');
+/**
+ * Compares hashes, because they have the same length, which a comparison in constant time needs; and with all of them, because the first
+ * that fits would tell by its time which one it is.
+ */
+function bearerCheck(tokens: readonly ApiToken[]): (authorization: string | undefined) => Role | null {
+  const expected = tokens.map(({ token, role }) => ({ role, digest: hash('sha256', token, 'buffer') }));
   return (authorization = '') => {
     const [, given = ''] = /^Bearer +(\S+)$/iu.exec(authorization) ?? [];
-    return timingSafeEqual(hash('sha256', given, 'buffer'), expected);
+    const digest = hash('sha256', given, 'buffer');
+    const fitting = expected.filter((one) => timingSafeEqual(digest, one.digest));
+    return roles.findLast((role) => fitting.some((one) => one.role === role)) ?? null;
   };
 }
 
@@ -114,7 +128,11 @@ function bearerCheck(token: string): (authorization: string | undefined) => bool
 const textType = /^(text\/|application\/(json|javascript|xml|[\w.-]+\+(json|xml))\b)/iu;
 
 /** https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html */
-function apiEvent(request: IncomingMessage, body: Buffer): APIGatewayProxyEventV2 {
+function apiEvent(
+  request: IncomingMessage,
+  body: Buffer,
+  role: Role,
+): APIGatewayProxyEventV2WithJWTAuthorizer {
   const url = request.url ?? '/';
   const queryStart = url.indexOf('?');
   const rawPath = queryStart === -1 ? url : url.slice(0, queryStart);
@@ -140,6 +158,12 @@ function apiEvent(request: IncomingMessage, body: Buffer): APIGatewayProxyEventV
     requestContext: {
       accountId,
       apiId: 'handoff',
+      // What the gateway makes of a token of a machine client.
+      authorizer: {
+        principalId: '',
+        integrationLatency: 0,
+        jwt: { claims: { client_id: `token:${role}`, scope: scopeOf(role) }, scopes: [] },
+      },
       domainName,
       domainPrefix: domainName.split('.')[0] ?? domainName,
       http: {

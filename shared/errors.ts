@@ -12,6 +12,18 @@ export class InvalidInputError extends Error {
   }
 }
 
+/** The caller is known, and may not do this. The API answers 403. */
+export class ForbiddenError extends Error {
+  override name = 'ForbiddenError' as const;
+  /** What the caller's token would have to have. */
+  readonly scope: string;
+
+  constructor(message: string, scope: string) {
+    super(message);
+    this.scope = scope;
+  }
+}
+
 /** The thing that the caller named does not exist. The API answers 404. */
 export class NotFoundError extends Error {
   override name = 'NotFoundError' as const;

@@ -16,6 +16,11 @@ export const ApiEnv = z.object({
   ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
   ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
+  GROUPS_CLAIM: z
+    .string()
+    .min(1)
+    .default('cognito:groups')
+    .describe('The claim of a token that names the groups of a person'),
   EVENT_BUS: z.string().min(1).describe('Name of the bus that POST /v1/events publishes to'),
 });
 export type ApiEnv = z.output<typeof ApiEnv>;

@@ -24,20 +24,21 @@ export const problemOf = (status: number, detail: string, errors?: readonly Fiel
 
 const descriptions = {
   400: 'The request is not valid; `errors` names each field',
+  403: 'The caller does not have the role that this takes (`security`)',
   404: 'There is no such thing',
   409: 'It is in a state in which this cannot be done',
   412: 'It has changed since it was read (If-Match)',
   413: 'The body, or the event in it, is too large',
 } as const;
 
-/** The error answers of a route, for its OpenAPI entry. */
-export function problems<Status extends keyof typeof descriptions>(...statuses: Status[]) {
-  const answer = (status: Status) => ({
+/** The error answers of a route, for its OpenAPI entry; 403 is one of every route. */
+export function problems<Status extends Exclude<keyof typeof descriptions, 403>>(...statuses: Status[]) {
+  const answer = (status: keyof typeof descriptions) => ({
     description: descriptions[status],
     content: { 'application/problem+json': { schema: Problem } },
   });
-  return Object.fromEntries(statuses.map((status) => [status, answer(status)])) as Record<
-    Status,
+  return Object.fromEntries([...statuses, 403 as const].map((status) => [status, answer(status)])) as Record<
+    Status | 403,
     ReturnType<typeof answer>
   >;
 }

@@ -4,12 +4,14 @@ import type { Context, Env } from 'hono';
 import packageJson from '../../package.json' with { type: 'json' };
 import {
   ConflictError,
+  ForbiddenError,
   InvalidInputError,
   NotFoundError,
   TooLargeError,
   type FieldError,
 } from '../../shared/errors.ts';
 import { log } from '../../shared/log.ts';
+import { checkRole, needs, rolesOf } from './access.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
@@ -28,7 +30,7 @@ import type { Services } from './services.ts';
 export function createRouter(services: Services): OpenAPIHono {
   const app = new OpenAPIHono({ defaultHook: rejectInvalid });
 
-  app.use('/v1/*', readJsonBody);
+  app.use('/v1/*', checkRole(app, services.groupsClaim), readJsonBody);
   addHandlerTestRoutes(app, services);
   addHandlerRoutes(app, services);
   addExecutionRoutes(app, services);
@@ -38,12 +40,13 @@ export function createRouter(services: Services): OpenAPIHono {
   addScriptRoutes(app, services);
   addStatsRoutes(app, services);
   addDeadLetterRoutes(app, services);
+  rolesOf(app);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
     description:
-      'On one machine: the token of the engine. In AWS requests are signed instead (SigV4, execute-api).',
+      'On one machine: a token of the engine, which has a role. In AWS requests are signed instead (SigV4, execute-api). `security` of each route names the role that it takes: read, operate or admin, each with what the ones before it may.',
   });
   app.doc31('/v1/openapi.json', {
     openapi: '3.1.0',
@@ -52,7 +55,7 @@ export function createRouter(services: Services): OpenAPIHono {
       version: packageJson.version,
       description: 'Handlers, executions and events. Errors are application/problem+json (RFC 9457).',
     },
-    security: [{ bearer: [] }],
+    security: needs('read'),
   });
 
   app.notFound((context) => {
@@ -68,7 +71,13 @@ export function createRouter(services: Services): OpenAPIHono {
     if (problem.status === 500) {
       log.error('request.failed', { method: context.req.method, path: context.req.path, error });
     }
-    return sendProblem(context, problem);
+    return sendProblem(
+      context,
+      problem,
+      error instanceof ForbiddenError
+        ? { 'www-authenticate': `Bearer error="insufficient_scope", scope="${error.scope}"` }
+        : {},
+    );
   });
   return app;
 }
@@ -87,6 +96,7 @@ const rejectInvalid: Hook<unknown, Env, string, unknown> = (result) => {
 
 function toProblem(error: Error): Problem {
   if (error instanceof InvalidInputError) return invalid(error.fields);
+  if (error instanceof ForbiddenError) return problemOf(403, error.message);
   if (error instanceof NotFoundError) return problemOf(404, error.message);
   if (error instanceof ConflictError) return problemOf(error.reason === 'version' ? 412 : 409, error.message);
   if (error instanceof TooLargeError) return problemOf(413, error.message);

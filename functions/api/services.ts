@@ -70,6 +70,7 @@ export function buildServices(env: ApiEnv) {
     idempotency: createIdempotency({ dynamo, tableName: env.EXECUTIONS_TABLE, now }),
     deadLetters: createDeadLetters({ ...table, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
+    groupsClaim: env.GROUPS_CLAIM,
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
     targets,
   };

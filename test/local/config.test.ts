@@ -12,6 +12,7 @@ describe('parseConfig', () => {
       HANDOFF_DATA: '.handoff/',
       HANDOFF_FSYNC: false,
       HANDOFF_RETRY_SCALE: 1,
+      HANDOFF_TOKENS: [],
       HANDOFF_CIRCUIT_BREAKER: true,
       HANDOFF_AUTO_DISABLE_DAYS: 5,
       HANDOFF_ALLOW_HTTP: false,
@@ -44,7 +45,11 @@ describe('parseConfig', () => {
       'HANDOFF_ALLOW_CIDRS must be address ranges such as 10.1.0.0/16 or fd12:3456::/32, but "x" is not an address range.',
     ],
     ['HANDOFF_TOKEN', 'two words', 'HANDOFF_TOKEN must be printable ASCII characters without spaces.'],
-    ['HANDOFF_TOKENS', 'read:x', 'HANDOFF_TOKENS is not available yet; use HANDOFF_TOKEN.'],
+    [
+      'HANDOFF_TOKENS',
+      'read:x,owner:y',
+      'HANDOFF_TOKENS.1 must be a role (read, operate, admin), a colon and a token of printable ASCII characters without spaces or commas.',
+    ],
   ])('refuses %s=%s in one sentence', (name, value, sentence) => {
     expect(() => parseConfig({ [name]: value })).toThrow(
       expect.objectContaining({ name: 'StartError', message: sentence }) as Error,

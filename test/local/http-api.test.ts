@@ -17,7 +17,10 @@ beforeEach(async () => {
   events = [];
   result = () => ({ statusCode: 200, body: 'ok' });
   const api = createHttpApi({
-    token: 'secret',
+    tokens: [
+      { token: 'secret', role: 'admin' },
+      { token: 'looking', role: 'read' },
+    ],
     handler: async (event) => {
       events.push(event);
       return result();
@@ -60,6 +63,15 @@ describe('the gatekeeper', () => {
     ['OPTIONS', '/v1/handlers'],
   ])('refuses %s %s without a token', async (method, path) => {
     expect((await fetch(`${url}${path}`, { method })).status).toBe(401);
+  });
+
+  it('tells the function what the token is for', async () => {
+    await call('/v1/handlers');
+    await call('/v1/handlers', { headers: { authorization: 'Bearer looking' } });
+    expect(events.map(({ requestContext }) => requestContext)).toMatchObject([
+      { authorizer: { jwt: { claims: { client_id: 'token:admin', scope: 'handoff/admin' } } } },
+      { authorizer: { jwt: { claims: { client_id: 'token:read', scope: 'handoff/read' } } } },
+    ]);
   });
 
   it('takes the scheme in any case, as RFC 9110 has it', async () => {

@@ -1,5 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { redriveAll, redriveSome } from '../redrive.ts';
 import type { Services } from '../services.ts';
@@ -17,6 +18,7 @@ const DeadLetter = z
 const list = createRoute({
   method: 'get',
   path: '/v1/dead-letters',
+  security: needs('read'),
   summary: 'What could not be read or run, newest first',
   request: { query: z.strictObject(pageQuery) },
   responses: {
@@ -66,6 +68,7 @@ const Redriven = z
 const redrive = createRoute({
   method: 'post',
   path: '/v1/dead-letters/redrive',
+  security: needs('operate'),
   summary: 'Put dead letters back on the events queue, as they came',
   request: { body: { content: { 'application/json': { schema: Redrive } }, required: true } },
   responses: {

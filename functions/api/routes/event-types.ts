@@ -9,6 +9,7 @@ import {
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { isWantedBy } from '../list-handlers.ts';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -31,6 +32,7 @@ const json = <Schema extends z.ZodType>(schema: Schema) => ({ content: { 'applic
 const list = createRoute({
   method: 'get',
   path: '/v1/event-types',
+  security: needs('read'),
   summary: 'The catalogue of event types',
   request: { query: z.strictObject(pageQuery) },
   responses: { 200: { description: 'A page of event types', ...json(pageOf(EventType)) }, ...problems(400) },
@@ -39,6 +41,7 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/event-types/{name}',
+  security: needs('read'),
   summary: 'One event type, and whether anyone is enabled for it',
   request: { params: z.object({ name: z.string().max(128) }) },
   responses: { 200: { description: 'The event type', ...json(EventType) }, ...problems(400, 404) },

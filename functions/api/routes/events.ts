@@ -6,6 +6,7 @@ import type { NewEvent as EventToPublish } from '../../../shared/events/publish.
 import { ownSources } from '../../../shared/events/sources.ts';
 import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
 import { NewEvent } from '../new-event.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -24,6 +25,7 @@ const IdempotencyKey = z
 const publish = createRoute({
   method: 'post',
   path: '/v1/events',
+  security: needs('operate'),
   summary: 'Publish an event on the bus',
   request: {
     headers: z.object({ 'Idempotency-Key': IdempotencyKey.optional() }),

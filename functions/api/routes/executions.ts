@@ -5,6 +5,7 @@ import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { log } from '../../../shared/log.ts';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireEnabled } from '../require-enabled.ts';
 import type { Services } from '../services.ts';
@@ -21,6 +22,7 @@ const textSearch = 'Without "from", of the last 24 hours (before "to") only';
 const list = createRoute({
   method: 'get',
   path: '/v1/executions',
+  security: needs('read'),
   summary: 'Executions, newest first',
   request: {
     query: z.strictObject({
@@ -66,6 +68,7 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/executions/{id}',
+  security: needs('read'),
   summary: 'One execution with its event, its request and every attempt',
   request: { params: z.object({ id: z.string().max(1024) }) },
   responses: {
@@ -77,6 +80,7 @@ const read = createRoute({
 const retry = createRoute({
   method: 'post',
   path: '/v1/executions/{id}/retry',
+  security: needs('operate'),
   summary:
     'One more attempt, now: of an execution that waits its next one, of one that has ended the first of a new generation',
   request: { params: z.object({ id: z.string().max(1024) }) },

@@ -4,6 +4,7 @@ import { ExecutionDetail } from '../../../shared/executions/execution.ts';
 import { HandlerInput, type Handler } from '../../../shared/handlers/handler.ts';
 import { openSigning } from '../../../shared/handlers/registry.ts';
 import { NewEvent } from '../new-event.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireTarget } from '../require-target.ts';
 import type { Services } from '../services.ts';
@@ -33,6 +34,7 @@ const tested = {
 const testSaved = createRoute({
   method: 'post',
   path: '/v1/handlers/{id}/test',
+  security: needs('operate'),
   summary: 'Run a handler now, once, for at most 20 s; it is not logged',
   request: {
     params: z.object({ id: z.string().max(64) }),
@@ -44,6 +46,7 @@ const testSaved = createRoute({
 const testUnsaved = createRoute({
   method: 'post',
   path: '/v1/handlers/test',
+  security: needs('operate'),
   summary:
     'Run a handler that is not saved, or see what it would be sent; it is signed with a key of the moment',
   request: {

@@ -6,6 +6,7 @@ import { etagOf } from '../etag.ts';
 import { listHandlers } from '../list-handlers.ts';
 import { readCircuit } from '../read-circuit.ts';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -43,6 +44,7 @@ const handlerAnswer = { description: 'The handler, its version in the ETag', ...
 const list = createRoute({
   method: 'get',
   path: '/v1/handlers',
+  security: needs('read'),
   summary: 'Handlers by priority, then name',
   request: {
     query: z.strictObject({
@@ -63,6 +65,7 @@ const list = createRoute({
 const create = createRoute({
   method: 'post',
   path: '/v1/handlers',
+  security: needs('admin'),
   summary: 'Register a handler',
   request: jsonBody(HandlerInput),
   responses: {
@@ -77,6 +80,7 @@ const create = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/handlers/{id}',
+  security: needs('read'),
   summary: 'One handler and its health',
   request: id,
   responses: {
@@ -88,6 +92,7 @@ const read = createRoute({
 const replace = createRoute({
   method: 'put',
   path: '/v1/handlers/{id}',
+  security: needs('admin'),
   summary: 'Replace a handler',
   request: { ...id, ...ifMatch, ...jsonBody(HandlerReplacement) },
   responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413) },
@@ -96,6 +101,7 @@ const replace = createRoute({
 const patch = createRoute({
   method: 'patch',
   path: '/v1/handlers/{id}',
+  security: needs('admin'),
   summary: 'Change some fields (JSON Merge Patch); another target.type replaces the target',
   request: { ...id, ...ifMatch, ...jsonBody(z.looseObject({})) },
   responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413) },
@@ -104,6 +110,7 @@ const patch = createRoute({
 const remove = createRoute({
   method: 'delete',
   path: '/v1/handlers/{id}',
+  security: needs('admin'),
   summary: 'Delete a handler; its executions stay readable until they expire',
   request: { ...id, ...ifMatch },
   responses: { 204: { description: 'It is gone' }, ...problems(400, 404, 412) },
@@ -113,6 +120,7 @@ const toggle = (verb: 'enable' | 'disable') =>
   createRoute({
     method: 'post',
     path: `/v1/handlers/{id}/${verb}` as const,
+    security: needs('operate'),
     summary: verb === 'enable' ? 'Let a handler run' : 'Stop a handler; what it misses is held',
     request: id,
     responses: { 200: handlerAnswer, ...problems(400, 404, 409) },

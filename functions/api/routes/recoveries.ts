@@ -2,6 +2,7 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
 import { RecoverableStatus, Recovery } from '../../../shared/executions/recovery.ts';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireEnabled } from '../require-enabled.ts';
 import type { Services } from '../services.ts';
@@ -38,6 +39,7 @@ const Recoverable = z
 const recover = createRoute({
   method: 'post',
   path: '/v1/handlers/{id}/recover',
+  security: needs('operate'),
   summary: 'Deliver a range of executions again, in the background; with dryRun only count them',
   request: { ...id, body: { ...json(Recover), required: true } },
   responses: {
@@ -50,6 +52,7 @@ const recover = createRoute({
 const list = createRoute({
   method: 'get',
   path: '/v1/recoveries',
+  security: needs('read'),
   summary: 'Recoveries, newest first',
   request: { query: z.strictObject(pageQuery) },
   responses: {
@@ -64,6 +67,7 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/recoveries/{id}',
+  security: needs('read'),
   summary: 'One recovery, and how far it has come',
   request: id,
   responses: { 200: recoveryAnswer, ...problems(400, 404) },
@@ -72,6 +76,7 @@ const read = createRoute({
 const cancel = createRoute({
   method: 'post',
   path: '/v1/recoveries/{id}/cancel',
+  security: needs('operate'),
   summary: 'Stop a recovery; what it has released goes on',
   request: id,
   responses: { 200: recoveryAnswer, ...problems(400, 404, 409) },

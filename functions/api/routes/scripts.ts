@@ -1,6 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { decodeCursor, encodeCursor } from '../../../shared/cursor.ts';
 import { pageOf, pageQuery } from '../page.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -15,6 +16,7 @@ const Script = z
 const list = createRoute({
   method: 'get',
   path: '/v1/scripts',
+  security: needs('read'),
   summary: 'The scripts of this deployment, by name',
   request: { query: z.strictObject(pageQuery) },
   responses: {

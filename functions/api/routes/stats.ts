@@ -1,5 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { Stats } from '../../../shared/executions/stats.ts';
+import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 import { Time } from '../time.ts';
@@ -17,6 +18,7 @@ const NamedStats = Stats.extend({
 const read = createRoute({
   method: 'get',
   path: '/v1/stats',
+  security: needs('read'),
   summary: 'What ran, by whole hours: in all, by handler and over time',
   request: {
     query: z.strictObject({

@@ -36,15 +36,28 @@ export async function startApi(around?: Environment) {
     method: string,
     path: string,
     body?: unknown,
-    { headers = {}, app = router }: { headers?: Record<string, string>; app?: typeof router } = {},
+    {
+      headers = {},
+      app = router,
+      claims = { scope: 'handoff/admin' },
+    }: {
+      headers?: Record<string, string>;
+      app?: typeof router;
+      /** Of the caller's token. */
+      claims?: Record<string, string>;
+    } = {},
   ): Promise<Answer> {
-    const response = await app.request(path, {
-      method,
-      headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
-      ...(body !== undefined && {
-        body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
-      }),
-    });
+    const response = await app.request(
+      path,
+      {
+        method,
+        headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
+        ...(body !== undefined && {
+          body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
+        }),
+      },
+      { event: { requestContext: { authorizer: { jwt: { claims } } } } },
+    );
     const text = await response.text();
     return {
       status: response.status,

@@ -26,6 +26,7 @@ function anApiEvent(
     requestContext: {
       accountId: '000000000000',
       apiId: 'api',
+      authorizer: { iam: { userArn: 'arn:aws:iam::000000000000:user/ada' } },
       domainName: 'api.example',
       domainPrefix: 'api',
       http: { method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: '192.0.2.1', userAgent: 'test' },
