@@ -17,6 +17,11 @@ import type { Services } from './services.ts';
 const maxTries = 20;
 const maxPauseMs = 50;
 
+/** How long a secret signs on that a rotation has replaced. */
+const overlapMs = 24 * 3_600_000;
+// Each is another signature on every delivery.
+const maxRetiredSecrets = 4;
+
 /** An edit of a stored handler, and the versions that its caller wants it to be at (`If-Match`). */
 type Edit = { id: string; ifMatch: string | undefined };
 
@@ -68,12 +73,43 @@ export function createHandlerEditor({
       return { ...inputOf(current), status };
     });
 
+  /**
+   * Gives a handler a new signing secret, and shows it this once. The one before keeps signing beside it for 24 hours, so that a receiver
+   * can be changed in between.
+   */
+  const rotateSecret = (id: string): Promise<{ handler: Handler; secret: string }> =>
+    writeOver({ id, ifMatch: undefined }, async (stored) => {
+      const at = now();
+      const until = new Date(at.getTime() + overlapMs).toISOString();
+      const retired = (stored.retiredSecrets ?? []).filter((other) => other.until > at.toISOString());
+      if (retired.length >= maxRetiredSecrets) {
+        throw new ConflictError(
+          'state',
+          `The secret was rotated ${maxRetiredSecrets} times in the last 24 hours, and all of those sign still.`,
+        );
+      }
+      const secret = newSigningSecret();
+      const { handler: current } = stored;
+      const handler = { ...current, version: current.version + 1, updatedAt: at.toISOString() };
+      await handlers.replace(
+        {
+          ...stored,
+          handler,
+          sealedSecrets: [sealSecret(await dataKey(), id, secret)],
+          retiredSecrets: [...stored.sealedSecrets.map((sealed) => ({ sealed, until })), ...retired],
+        },
+        current.version,
+      );
+      return { handler, secret };
+    });
+
   const remove = (edit: Edit): Promise<void> =>
     writeOver(edit, ({ handler }) => handlers.remove(handler.id, handler.version));
 
   /** Applies a change to a handler, and raises its version. */
   const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
-    writeOver(edit, async ({ handler: current, sealedSecrets, disabledBecause, targetVersion }) => {
+    writeOver(edit, async (stored) => {
+      const { handler: current, sealedSecrets, retiredSecrets = [], disabledBecause, targetVersion } = stored;
       const handler: Handler = {
         ...apply(current),
         id: current.id,
@@ -91,6 +127,7 @@ export function createHandlerEditor({
         {
           handler,
           sealedSecrets,
+          retiredSecrets,
           ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
           ...(isNewTarget
             ? { targetVersion: handler.version }
@@ -124,7 +161,7 @@ export function createHandlerEditor({
     }
   }
 
-  return { create, replace, patch, setStatus, remove };
+  return { create, replace, patch, setStatus, rotateSecret, remove };
 }
 
 function applyPatch(current: Handler, changes: Record<string, unknown>): HandlerInput {

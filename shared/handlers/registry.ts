@@ -93,7 +93,7 @@ export function createRegistry({
     const key = await dataKey();
     return live.map((stored) => ({
       handler: stored.handler,
-      signing: openSigning(key, stored.handler.id, stored.sealedSecrets),
+      signing: openSigning(key, stored, now()),
       targetVersion: targetVersionOf(stored),
       health: healthOf(stored, health),
     }));
@@ -107,9 +107,15 @@ export function healthOf(stored: StoredHandler, health: ReadonlyMap<string, Heal
 }
 
 /** One envelope that does not open is the trouble of its handler, and must not stop the others. */
-export function openSigning(dataKey: Buffer, handlerId: string, sealedSecrets: readonly string[]): Signing {
+export function openSigning(
+  dataKey: Buffer,
+  { handler, sealedSecrets, retiredSecrets = [] }: StoredHandler,
+  now: Date,
+): Signing {
+  const overlapping = retiredSecrets.filter(({ until }) => until > now.toISOString());
+  const all = [...sealedSecrets, ...overlapping.map(({ sealed }) => sealed)];
   try {
-    return { keys: sealedSecrets.map((sealed) => signingKeyOf(openSecret(dataKey, handlerId, sealed))) };
+    return { keys: all.map((sealed) => signingKeyOf(openSecret(dataKey, handler.id, sealed))) };
   } catch (error) {
     return { problem: (error as Error).message };
   }

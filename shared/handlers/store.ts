@@ -17,11 +17,16 @@ export type StoredHandler = {
   handler: Handler;
   /** Its signing secrets, each sealed (`secret-envelope.ts`). */
   sealedSecrets: readonly string[];
+  /** Those that a rotation has replaced, which sign beside them until then. */
+  retiredSecrets?: readonly RetiredSecret[];
   /** Why Handoff itself has disabled it. */
   disabledBecause?: DisabledBecause;
   /** The version that brought its target, or enabled it; the first one if absent. Its health counts from there. */
   targetVersion?: number;
 };
+
+/** `until` in ISO 8601. */
+export type RetiredSecret = { sealed: string; until: string };
 
 export const targetVersionOf = ({ targetVersion = 1 }: Pick<StoredHandler, 'targetVersion'>): number =>
   targetVersion;
@@ -294,13 +299,20 @@ const atVersion = (version: number) => ({
   ExpressionAttributeValues: { ':version': version },
 });
 
-const toItem = ({ handler, sealedSecrets, disabledBecause, targetVersion }: StoredHandler) => {
+const toItem = ({
+  handler,
+  sealedSecrets,
+  retiredSecrets = [],
+  disabledBecause,
+  targetVersion,
+}: StoredHandler) => {
   const { id, ...rest } = handler;
   return {
     pk: handlersPartition,
     sk: id,
     ...rest,
     sealedSecrets,
+    ...(retiredSecrets.length > 0 && { retiredSecrets }),
     ...(disabledBecause !== undefined && { disabledBecause }),
     ...(targetVersion !== undefined && { targetVersion }),
     ...(handler.status !== 'enabled' && { settling: true }),
@@ -308,10 +320,20 @@ const toItem = ({ handler, sealedSecrets, disabledBecause, targetVersion }: Stor
 };
 
 function fromItem(item: Record<string, unknown>): StoredHandler {
-  const { pk: _pk, sk, sealedSecrets, disabledBecause, targetVersion, settling: _settling, ...rest } = item;
+  const {
+    pk: _pk,
+    sk,
+    sealedSecrets,
+    retiredSecrets,
+    disabledBecause,
+    targetVersion,
+    settling: _settling,
+    ...rest
+  } = item;
   return {
     handler: { id: sk, ...rest } as Handler,
     sealedSecrets: sealedSecrets as string[],
+    ...(retiredSecrets !== undefined && { retiredSecrets: retiredSecrets as RetiredSecret[] }),
     ...(disabledBecause !== undefined && { disabledBecause: disabledBecause as DisabledBecause }),
     ...(targetVersion !== undefined && { targetVersion: targetVersion as number }),
   };

@@ -77,9 +77,10 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
   });
 
   app.openapi(testSaved, async (context) => {
-    const { handlers, dataKey } = services;
-    const { handler, sealedSecrets } = await handlers.get(context.req.valid('param').id);
-    const signing = openSigning(await dataKey(), handler.id, sealedSecrets);
+    const { handlers, dataKey, now } = services;
+    const stored = await handlers.get(context.req.valid('param').id);
+    const { handler } = stored;
+    const signing = openSigning(await dataKey(), stored, now());
     const { event: given } = context.req.valid('json');
     return context.json(await testHandler(services, { handler, signing }, { event: given, send: true }), 200);
   });

@@ -116,6 +116,21 @@ const remove = createRoute({
   responses: { 204: { description: 'It is gone' }, ...problems(400, 404, 412) },
 });
 
+const rotateSecret = createRoute({
+  method: 'post',
+  path: '/v1/handlers/{id}/rotate-secret',
+  security: needs('admin'),
+  summary: 'Make a new signing secret; the old one keeps signing beside it for 24 hours',
+  request: id,
+  responses: {
+    200: {
+      description: 'The handler. This answer alone shows the new secret',
+      ...json(Handler.extend({ secret: z.string() })),
+    },
+    ...problems(400, 404, 409),
+  },
+});
+
 const toggle = (verb: 'enable' | 'disable') =>
   createRoute({
     method: 'post',
@@ -191,6 +206,11 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
       ifMatch: context.req.valid('header')['if-match'],
     });
     return context.body(null, 204);
+  });
+
+  app.openapi(rotateSecret, async (context) => {
+    const { handler, secret } = await editor.rotateSecret(context.req.valid('param').id);
+    return context.json({ ...handler, secret }, 200, { etag: etagOf(handler) });
   });
 
   app.openapi(toggle('enable'), async (context) => {

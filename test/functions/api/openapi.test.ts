@@ -44,6 +44,7 @@ const declared = {
   'DELETE /v1/handlers/{id}': [204, 400, 404, 412],
   'POST /v1/handlers/{id}/enable': [200, 400, 404, 409],
   'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
+  'POST /v1/handlers/{id}/rotate-secret': [200, 400, 404, 409],
   'POST /v1/handlers/{id}/test': [200, 400, 404, 413],
   'POST /v1/handlers/test': [200, 400, 413],
   'POST /v1/handlers/{id}/recover': [200, 202, 400, 404, 409, 413],
@@ -110,6 +111,8 @@ describe('GET /v1/openapi.json', () => {
     const target = { type: 'http', url: 'http://127.0.0.1:9/hook' };
     const live = await api.create({ target });
     const archived = await api.create({ status: 'archived' });
+    const rotated = `/v1/handlers/${(await api.create()).id}`;
+    for (let times = 0; times < 4; times++) await api.request('POST', `${rotated}/rotate-secret`);
     await logExecutions(api, [
       anExecution({ handlerId: live.id, time: '2026-11-23T10:00:01.000Z' }),
       anExecution({ handlerId: archived.id }),
@@ -167,6 +170,9 @@ describe('GET /v1/openapi.json', () => {
       ],
       'POST /v1/handlers/{id}/enable': [one, long, none, old].map((path) => [`${path}/enable`]),
       'POST /v1/handlers/{id}/disable': [one, long, none, old].map((path) => [`${path}/disable`]),
+      'POST /v1/handlers/{id}/rotate-secret': [one, long, none, rotated].map((path) => [
+        `${path}/rotate-secret`,
+      ]),
       'POST /v1/handlers/{id}/test': [
         [`${one}/test`],
         [`${one}/test`, { event: 1 }],
