@@ -11,6 +11,7 @@ import { toFieldErrors } from './field-errors.ts';
 import { mergePatch } from './merge-patch.ts';
 import { requireTarget } from './require-target.ts';
 import type { Services } from './services.ts';
+import { requireSecret, sealTarget } from './target-secret.ts';
 
 // An edit without If-Match is applied to whatever is stored. Others may slip in between: the pause, at random from 0 to
 // 50 ms, lets twenty that come at once through.
@@ -40,14 +41,21 @@ export function createHandlerEditor({
     requireTarget(input.target, targets);
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
+    const id = `h_${randomBytes(12).toString('base64url')}`;
+    requireSecret(input.target);
+    const { input: masked, sealedAuth } = await sealTarget(input, { id, dataKey });
     const handler: Handler = {
-      id: `h_${randomBytes(12).toString('base64url')}`,
-      ...input,
+      id,
+      ...masked,
       version: 1,
       createdAt,
       updatedAt: createdAt,
     };
-    await handlers.create({ handler, sealedSecrets: [sealSecret(await dataKey(), handler.id, secret)] });
+    await handlers.create({
+      handler,
+      sealedSecrets: [sealSecret(await dataKey(), id, secret)],
+      ...(sealedAuth !== undefined && { sealedAuth }),
+    });
     return { handler, secret };
   }
 
@@ -110,8 +118,9 @@ export function createHandlerEditor({
   const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
     writeOver(edit, async (stored) => {
       const { handler: current, sealedSecrets, retiredSecrets = [], disabledBecause, targetVersion } = stored;
+      const { input, sealedAuth } = await sealTarget(apply(current), { id: current.id, dataKey, stored });
       const handler: Handler = {
-        ...apply(current),
+        ...input,
         id: current.id,
         version: current.version + 1,
         createdAt: current.createdAt,
@@ -122,12 +131,14 @@ export function createHandlerEditor({
       // What was found out about another target, or before a person said that it is well again, does not count.
       const isNewTarget =
         !isDeepStrictEqual(handler.target, current.target) ||
+        sealedAuth !== stored.sealedAuth ||
         (handler.status === 'enabled' && current.status !== 'enabled');
       await handlers.replace(
         {
           handler,
           sealedSecrets,
           retiredSecrets,
+          ...(sealedAuth !== undefined && { sealedAuth }),
           ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
           ...(isNewTarget
             ? { targetVersion: handler.version }
@@ -166,15 +177,30 @@ export function createHandlerEditor({
 
 function applyPatch(current: Handler, changes: Record<string, unknown>): HandlerInput {
   const input = inputOf(current);
-  const targetType = (changes['target'] as { type?: unknown } | null | undefined)?.type;
-  const isOtherTarget = targetType !== undefined && targetType !== current.target.type;
+  const changed = changes['target'] as
+    | { type?: unknown; auth?: { type?: unknown } | null }
+    | null
+    | undefined;
+  const isOtherTarget = changed?.type !== undefined && changed.type !== current.target.type;
+  // The secret of another kind of credentials would stay among them.
+  const isOtherAuth =
+    current.target.type === 'http' &&
+    changed?.auth?.type !== undefined &&
+    changed.auth.type !== current.target.auth?.type;
   const unknown = [
     ...unknownRemovals(changes, HandlerInput.shape),
     ...(isOtherTarget ? [] : unknownRemovals(changes['target'], current.target, 'target.')),
   ];
   if (unknown.length > 0) throw new InvalidInputError(unknown);
   const parsed = HandlerInput.safeParse(
-    mergePatch(isOtherTarget ? { ...input, target: {} } : input, changes),
+    mergePatch(
+      isOtherTarget
+        ? { ...input, target: {} }
+        : isOtherAuth
+          ? { ...input, target: { ...input.target, auth: null } }
+          : input,
+      changes,
+    ),
   );
   if (!parsed.success) throw new InvalidInputError(parsed.error.issues.flatMap(toFieldErrors));
   return parsed.data;

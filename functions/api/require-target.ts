@@ -16,7 +16,13 @@ export function requireTarget(
   switch (target.type) {
     case 'http': {
       const problem = targetUrlProblem(target.url, targets);
-      if (problem !== null) throw new InvalidInputError([{ field: `${path}target.url`, message: problem }]);
+      const tokenUrl = target.auth?.type === 'oauth2' ? target.auth.tokenUrl : null;
+      const tokenProblem = tokenUrl === null ? null : targetUrlProblem(tokenUrl, targets);
+      const fields = [
+        ...(problem === null ? [] : [{ field: `${path}target.url`, message: problem }]),
+        ...(tokenProblem === null ? [] : [{ field: `${path}target.auth.tokenUrl`, message: tokenProblem }]),
+      ];
+      if (fields.length > 0) throw new InvalidInputError(fields);
       return;
     }
     case 'script': {

@@ -51,6 +51,7 @@ export function showRequest(
           webhookId: webhookIdOf(event.id, handler.id),
           at,
           sign: () => '***',
+          ...(request.authHeader !== undefined && { authHeaders: { [request.authHeader]: '***' } }),
         }),
       };
     case 'script':

@@ -1,3 +1,4 @@
+import type { OpenAuth } from '../../shared/delivery/authorize.ts';
 import { randomUUID } from 'node:crypto';
 import { sentRequestOf } from '../../shared/delivery/request.ts';
 import { builtInEventTypes } from '../../shared/events/catalogue.ts';
@@ -33,7 +34,7 @@ const source = 'handoff.test';
  */
 export async function testHandler(
   services: Pick<Services, 'targets' | 'now'>,
-  { handler, signing }: { handler: Handler; signing: Signing },
+  { handler, signing, auth }: { handler: Handler; signing: Signing; auth: OpenAuth },
   { event: given, send }: { event: NewEvent | undefined; send: boolean },
 ): Promise<HandlerTest> {
   const { targets, now } = services;
@@ -63,6 +64,7 @@ export async function testHandler(
     {
       handler: { ...handler, target, retry: { schedule: 'none' } },
       signing,
+      auth,
       targetVersion: handler.version,
       health: null,
     },

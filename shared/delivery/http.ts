@@ -12,6 +12,8 @@ export type HttpRequest = {
   body: string;
   /** From connecting to the status line and the end of its headers, milliseconds. Reading the body ends then too. */
   timeoutMs: number;
+  /** How much of the answer is read; what is stored of it in most cases. */
+  maxResponseBytes?: number;
 };
 
 /**
@@ -24,6 +26,7 @@ export type HttpRequest = {
  */
 export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOutcome> {
   const url = new URL(request.url);
+  const maxBytes = request.maxResponseBytes ?? maxResponseBytes;
   const deadline = new AbortController();
   return new Promise((resolve, reject) => {
     let controller: Dispatcher.DispatchController | null = null;
@@ -40,7 +43,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
     };
     /** Ends the attempt by its status line; what there is of the body is the response. */
     const settleByStatus = (status: number, body: 'whole' | 'cut') =>
-      settle(outcomeOfAnswer(status, answerHeaders, responseText(Buffer.concat(chunks), body)));
+      settle(outcomeOfAnswer(status, answerHeaders, responseText(Buffer.concat(chunks), body, maxBytes)));
     const expire = () => {
       if (settled) return;
       if (statusCode === null) {
@@ -69,7 +72,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
       },
       onResponseData(responding, chunk) {
         if (settled || statusCode === null) return;
-        const room = maxResponseBytes - bytes;
+        const room = maxBytes - bytes;
         bytes += chunk.length;
         // Copied, because a chunk is a view into a buffer of 64 KB.
         chunks.push(Buffer.from(chunk.subarray(0, room)));
@@ -152,15 +155,15 @@ const only = (value: string | string[] | undefined): string | undefined =>
   typeof value === 'string' ? value : undefined;
 
 /**
- * The body as text that can be stored anywhere: at most `maxResponseBytes` of UTF-8, cut between characters,
+ * The body as text that can be stored anywhere: at most `maxBytes` of UTF-8, cut between characters,
  * with U+FFFD for what is not UTF-8 and for U+0000, which terminals and many databases do not take.
  */
-function responseText(body: Buffer, extent: 'whole' | 'cut'): string | null {
+function responseText(body: Buffer, extent: 'whole' | 'cut', maxBytes: number): string | null {
   // As a "stream" the decoder holds back a character whose end is missing, instead of replacing it.
   const text = new TextDecoder().decode(body, { stream: extent === 'cut' }).replaceAll('\u0000', '\uFFFD');
   if (text === '') return null;
   // Each replaced byte has become three.
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(maxResponseBytes));
+  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(maxBytes));
   return text.slice(0, read);
 }
 

@@ -4,7 +4,9 @@ import type { DomainEvent } from '../events/envelope.ts';
 import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';
+import { sendAuthorized, type OpenAuth } from './authorize.ts';
 import { deliverHttp } from './http.ts';
+import type { Tokens } from './oauth.ts';
 import { unanswered, type Outcome } from './outcome.ts';
 import { buildInvocation, buildRequest, sentHttpRequestOf, webhookIdOf } from './request.ts';
 import { invokeScript } from './script.ts';
@@ -14,6 +16,7 @@ import { targetUrlProblem } from './target-url.ts';
 /** What it takes to call a target. */
 export type InvokeServices = {
   agent: Agent;
+  tokens: Tokens;
   guard: AddressGuard;
   /** Whether plain http:// targets are allowed. */
   allowHttp: boolean;
@@ -28,6 +31,7 @@ export type InvokeServices = {
 export type TargetCall = {
   handler: Handler;
   signing: Signing;
+  auth: OpenAuth;
   event: DomainEvent;
   execution: { id: string; attempt: number };
 };
@@ -49,9 +53,9 @@ export async function invokeTarget(services: InvokeServices, call: TargetCall): 
 }
 
 async function invokeHttp(
-  { agent, guard, allowHttp, now }: InvokeServices,
+  { agent, tokens, guard, allowHttp, now }: InvokeServices,
   target: HttpTarget,
-  { handler, signing, event }: TargetCall,
+  { handler, signing, auth, event }: TargetCall,
 ): Promise<Outcome> {
   // The API has checked the URL, but by the settings of that day.
   const problem = targetUrlProblem(target.url, { allowHttp, guard });
@@ -59,13 +63,21 @@ async function invokeHttp(
   // A receiver must be able to rely on the signature; the secret can be mended before the last attempt.
   if ('problem' in signing) return unanswered(`signature: ${signing.problem}`, { retryable: true });
 
-  const request = buildRequest(sentHttpRequestOf(target), {
-    event,
-    webhookId: webhookIdOf(event.id, handler.id),
-    at: now(),
-    sign: (delivery) => signDelivery(signing.keys, delivery),
+  if (auth !== null && 'tokenUrl' in auth) {
+    const tokenProblem = targetUrlProblem(auth.tokenUrl, { allowHttp, guard });
+    if (tokenProblem !== null)
+      return unanswered(`refused target.auth.tokenUrl: ${tokenProblem}`, { retryable: false });
+  }
+  return sendAuthorized(tokens, auth, target.timeoutMs, (authHeaders, timeoutMs) => {
+    const request = buildRequest(sentHttpRequestOf(target), {
+      event,
+      webhookId: webhookIdOf(event.id, handler.id),
+      at: now(),
+      sign: (delivery) => signDelivery(signing.keys, delivery),
+      authHeaders,
+    });
+    return deliverHttp(agent, { ...request, timeoutMs });
   });
-  return deliverHttp(agent, { ...request, timeoutMs: target.timeoutMs });
 }
 
 async function invokeScriptTarget(

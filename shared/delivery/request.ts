@@ -1,11 +1,15 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { DomainEvent } from '../events/envelope.ts';
 import { formatBody } from '../events/format.ts';
+import { headerNameOf } from './authorize.ts';
 import type { HttpTarget, ScriptTarget, Target } from '../handlers/handler.ts';
 
 /** Where an attempt went, as the log keeps it: of the target what a later edit could change, and no secret. */
 export type SentRequest = SentHttpRequest | SentInvocation;
-export type SentHttpRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'>;
+export type SentHttpRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'> & {
+  /** The header that told the target who calls. */
+  authHeader?: string;
+};
 export type SentInvocation = Pick<ScriptTarget, 'type' | 'script'>;
 
 export function sentRequestOf(target: Target): SentRequest {
@@ -19,12 +23,20 @@ export function sentRequestOf(target: Target): SentRequest {
   }
 }
 
-export const sentHttpRequestOf = ({ type, method, url, headers, format }: HttpTarget): SentHttpRequest => ({
+export const sentHttpRequestOf = ({
   type,
   method,
   url,
   headers,
   format,
+  auth,
+}: HttpTarget): SentHttpRequest => ({
+  type,
+  method,
+  url,
+  headers,
+  format,
+  ...(auth !== null && { authHeader: headerNameOf(auth) }),
 });
 
 /** What an HTTP target is sent. */
@@ -51,11 +63,14 @@ export function buildRequest(
     webhookId,
     at,
     sign,
+    authHeaders = {},
   }: {
     event: DomainEvent;
     webhookId: string;
     at: Date;
     sign: (delivery: { id: string; timestamp: number; body: string }) => string;
+    /** What tells the target who calls; names in lower case. */
+    authHeaders?: Record<string, string>;
   },
 ): DeliveryRequest {
   const body = formatBody(event, target.format);
@@ -64,7 +79,10 @@ export function buildRequest(
     method: target.method,
     url: target.url,
     headers: {
-      ...target.headers,
+      ...Object.fromEntries(
+        Object.entries(target.headers).filter(([name]) => !(name.toLowerCase() in authHeaders)),
+      ),
+      ...authHeaders,
       'content-type': 'application/json',
       'user-agent': `Handoff/${packageJson.version}`,
       'webhook-id': webhookId,

@@ -3,6 +3,7 @@ import { createLambda } from '../aws/clients.ts';
 import type { sharedEnv } from '../env.ts';
 import { createAddressGuard } from './address-guard.ts';
 import { createAgent } from './agent.ts';
+import { createTokens } from './oauth.ts';
 import type { InvokeServices } from './invoke.ts';
 
 type TargetEnv = {
@@ -18,8 +19,10 @@ export function openTargets(env: TargetEnv, now: () => Date): InvokeServices {
     // The runtime's own API listens on Lambda's loopback. AWS sets this variable and reserves its name.
     allowLoopback: env.AWS_LAMBDA_RUNTIME_API === undefined,
   });
+  const agent = createAgent(guard);
   return {
-    agent: createAgent(guard),
+    agent,
+    tokens: createTokens({ agent, now }),
     guard,
     allowHttp: env.ALLOW_HTTP,
     lambda: createLambda(),

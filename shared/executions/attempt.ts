@@ -39,6 +39,7 @@ export async function makeAttempt(
     invokeTarget(targets, {
       handler: registered.handler,
       signing: registered.signing,
+      auth: registered.auth,
       event,
       execution: {
         id: encodeExecutionId(execution.key),

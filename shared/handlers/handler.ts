@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { eventPatternProblem } from '../events/catalogue.ts';
+import { authSchema } from './auth.ts';
 
 /** The longest that a script may run, milliseconds. Its Lambda gets a little more. */
 export const maxScriptTimeoutMs = 120_000;
@@ -71,18 +72,29 @@ const Headers = z
   })
   .describe('Headers to send beside those of Handoff');
 
+// RFC 9110, 5.6.2 (token).
+const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/u;
+
 function headerProblem(name: string, value: string, seen: ReadonlySet<string>): string | null {
   const lowerCase = name.toLowerCase();
-  // RFC 9110, 5.6.2 (token) and 5.5 (field values). Printable ASCII only: anything else is read differently by each receiver.
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/u.test(name)) return 'is not a header name';
+  // RFC 9110, 5.5 (field values). Printable ASCII only: anything else is read differently by each receiver.
+  if (!headerName.test(name)) return 'is not a header name';
   if (seen.has(lowerCase)) return 'stands there twice';
   if (reservedHeaders.has(lowerCase)) return 'is set by Handoff itself';
-  if (credentialHeaders.has(lowerCase))
-    return 'is a credential; those belong into target.auth, which is not available yet';
+  if (credentialHeaders.has(lowerCase)) return 'is a credential; those belong into target.auth';
   if (value.length > 4096) return 'must have at most 4096 characters';
   if (!/^[\x20-\x7e\t]*$/u.test(value)) return 'must be printable ASCII without line breaks';
   return null;
 }
+
+const AuthHeaderName = z
+  .string()
+  .superRefine((name, context) => {
+    const isReserved = reservedHeaders.has(name.toLowerCase());
+    if (isReserved) context.addIssue({ code: 'custom', message: 'is set by Handoff itself' });
+    else if (!headerName.test(name)) context.addIssue({ code: 'custom', message: 'is not a header name' });
+  })
+  .describe('The header that carries the value');
 
 const TargetUrl = z
   .string()
@@ -119,7 +131,10 @@ const HttpTarget = z.strictObject({
   url: TargetUrl,
   method: z.enum(['POST', 'PUT', 'PATCH']).default('POST'),
   headers: Headers.default({}),
-  auth: z.null(notYet).default(null),
+  auth: authSchema(TargetUrl, AuthHeaderName)
+    .nullable()
+    .default(null)
+    .describe('How the target is told who calls'),
   format: z.literal('standard', notYet).default('standard'),
   timeoutMs: z
     .int()

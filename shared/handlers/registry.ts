@@ -1,6 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
+import type { OpenAuth } from '../delivery/authorize.ts';
+import { withSecret } from './auth.ts';
 import type { DataKey } from './data-key.ts';
 import type { Handler } from './handler.ts';
 import type { Health } from './health.ts';
@@ -14,6 +16,7 @@ export type Signing = { keys: readonly KeyObject[] } | { problem: string };
 export type RegisteredHandler = {
   handler: Handler;
   signing: Signing;
+  auth: OpenAuth;
   /** The version that brought its target, or enabled it. */
   targetVersion: number;
   /** Of its target as it is now; null when nothing is wrong. Circuits as of a second ago, streaks as of a minute. */
@@ -94,6 +97,7 @@ export function createRegistry({
     return live.map((stored) => ({
       handler: stored.handler,
       signing: openSigning(key, stored, now()),
+      auth: openAuth(key, stored),
       targetVersion: targetVersionOf(stored),
       health: healthOf(stored, health),
     }));
@@ -116,6 +120,19 @@ export function openSigning(
   const all = [...sealedSecrets, ...overlapping.map(({ sealed }) => sealed)];
   try {
     return { keys: all.map((sealed) => signingKeyOf(openSecret(dataKey, handler.id, sealed))) };
+  } catch (error) {
+    return { problem: (error as Error).message };
+  }
+}
+
+/** The credentials of a target with their secret in them. */
+export function openAuth(
+  dataKey: Buffer,
+  { handler: { id, target }, sealedAuth }: Pick<StoredHandler, 'handler' | 'sealedAuth'>,
+): OpenAuth {
+  if (target.type !== 'http' || target.auth === null) return null;
+  try {
+    return withSecret(target.auth, openSecret(dataKey, id, sealedAuth ?? ''));
   } catch (error) {
     return { problem: (error as Error).message };
   }

@@ -19,6 +19,8 @@ export type StoredHandler = {
   sealedSecrets: readonly string[];
   /** Those that a rotation has replaced, which sign beside them until then. */
   retiredSecrets?: readonly RetiredSecret[];
+  /** The secret of `target.auth`, sealed; the handler has a mask in its place. */
+  sealedAuth?: string;
   /** Why Handoff itself has disabled it. */
   disabledBecause?: DisabledBecause;
   /** The version that brought its target, or enabled it; the first one if absent. Its health counts from there. */
@@ -303,6 +305,7 @@ const toItem = ({
   handler,
   sealedSecrets,
   retiredSecrets = [],
+  sealedAuth,
   disabledBecause,
   targetVersion,
 }: StoredHandler) => {
@@ -313,6 +316,7 @@ const toItem = ({
     ...rest,
     sealedSecrets,
     ...(retiredSecrets.length > 0 && { retiredSecrets }),
+    ...(sealedAuth !== undefined && { sealedAuth }),
     ...(disabledBecause !== undefined && { disabledBecause }),
     ...(targetVersion !== undefined && { targetVersion }),
     ...(handler.status !== 'enabled' && { settling: true }),
@@ -325,6 +329,7 @@ function fromItem(item: Record<string, unknown>): StoredHandler {
     sk,
     sealedSecrets,
     retiredSecrets,
+    sealedAuth,
     disabledBecause,
     targetVersion,
     settling: _settling,
@@ -333,6 +338,7 @@ function fromItem(item: Record<string, unknown>): StoredHandler {
   return {
     handler: { id: sk, ...rest } as Handler,
     sealedSecrets: sealedSecrets as string[],
+    ...(sealedAuth !== undefined && { sealedAuth: sealedAuth as string }),
     ...(retiredSecrets !== undefined && { retiredSecrets: retiredSecrets as RetiredSecret[] }),
     ...(disabledBecause !== undefined && { disabledBecause: disabledBecause as DisabledBecause }),
     ...(targetVersion !== undefined && { targetVersion: targetVersion as number }),

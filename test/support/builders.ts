@@ -36,6 +36,7 @@ export const aScriptHandler = ({
 export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
   handler: aHandler(handler),
   signing: { keys: [signingKeyOf(newSigningSecret())] },
+  auth: null,
   targetVersion: 1,
   health: null,
 });

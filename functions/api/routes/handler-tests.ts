@@ -2,12 +2,13 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import { ExecutionDetail } from '../../../shared/executions/execution.ts';
 import { HandlerInput, type Handler } from '../../../shared/handlers/handler.ts';
-import { openSigning } from '../../../shared/handlers/registry.ts';
+import { openAuth, openSigning } from '../../../shared/handlers/registry.ts';
 import { NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireTarget } from '../require-target.ts';
 import type { Services } from '../services.ts';
+import { requireSecret } from '../target-secret.ts';
 import { testHandler } from '../test-handler.ts';
 
 const event = NewEvent.optional().describe(
@@ -73,15 +74,21 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const at = services.now().toISOString();
     const handler: Handler = { ...input, id: 'h_test', version: 1, createdAt: at, updatedAt: at };
     const signing = { keys: [signingKeyOf(newSigningSecret())] };
-    return context.json(await testHandler(services, { handler, signing }, { event: given, send }), 200);
+    const auth = input.target.type === 'http' ? input.target.auth : null;
+    requireSecret(input.target, 'handler.');
+    return context.json(await testHandler(services, { handler, signing, auth }, { event: given, send }), 200);
   });
 
   app.openapi(testSaved, async (context) => {
     const { handlers, dataKey, now } = services;
     const stored = await handlers.get(context.req.valid('param').id);
     const { handler } = stored;
-    const signing = openSigning(await dataKey(), stored, now());
+    const key = await dataKey();
+    const [signing, auth] = [openSigning(key, stored, now()), openAuth(key, stored)];
     const { event: given } = context.req.valid('json');
-    return context.json(await testHandler(services, { handler, signing }, { event: given, send: true }), 200);
+    return context.json(
+      await testHandler(services, { handler, signing, auth }, { event: given, send: true }),
+      200,
+    );
   });
 }

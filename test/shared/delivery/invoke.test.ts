@@ -4,6 +4,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { createAddressGuard } from '../../../shared/delivery/address-guard.ts';
 import { createAgent } from '../../../shared/delivery/agent.ts';
 import { invokeTarget } from '../../../shared/delivery/invoke.ts';
+import { createTokens } from '../../../shared/delivery/oauth.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import type { DomainEvent } from '../../../shared/events/envelope.ts';
 import { createLambda } from '../../../shared/aws/clients.ts';
@@ -48,6 +49,8 @@ type Options = {
   allowHttp?: boolean;
 };
 
+const tokens = createTokens({ agent, now: () => new Date() });
+
 const noScripts = {
   lambda: createLambda(),
   scripts: new Set<string>(),
@@ -56,11 +59,12 @@ const noScripts = {
 
 const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
   invokeTarget(
-    { ...noScripts, agent, guard, now: () => now ?? new Date(), allowHttp },
+    { ...noScripts, agent, tokens, guard, now: () => now ?? new Date(), allowHttp },
     {
       // What is stored may be older than the schema.
       handler: { ...aHandler({ id: 'h_1' }), target },
       signing: { keys: (secrets ?? [secret]).map(signingKeyOf) },
+      auth: null,
       event: event ?? eventWith({ objectId: 12, data: { name: 'Ann' } }),
       execution: { id: 'x_1', attempt: 1 },
     },
@@ -185,10 +189,11 @@ describe('invokeTarget, http', () => {
   it('sends nothing that it cannot sign, and tries again: the secret can be mended', async () => {
     await using receiver = await startReceiver();
     const outcome = await invokeTarget(
-      { ...noScripts, agent, guard, now: () => new Date(), allowHttp: true },
+      { ...noScripts, agent, tokens, guard, now: () => new Date(), allowHttp: true },
       {
         handler: { ...aHandler({ id: 'h_1' }), target: httpTarget(receiver.url) },
         signing: { problem: 'the envelope does not open' },
+        auth: null,
         event: eventWith({ data: {} }),
         execution: { id: 'x_1', attempt: 1 },
       },

@@ -218,7 +218,7 @@ describe('the headers of a target', () => {
 
   it.each(['Authorization', 'cookie', 'PROXY-AUTHORIZATION'])('refuses %s, which is a credential', (name) => {
     expect(headerProblemsOf({ [name]: 'v' })).toEqual([
-      `target.headers.${name}: is a credential; those belong into target.auth, which is not available yet`,
+      `target.headers.${name}: is a credential; those belong into target.auth`,
     ]);
   });
 
@@ -298,7 +298,6 @@ describe('what is not available yet', () => {
   it.each([
     ['filter', { filter: { source: ['billing'] } }],
     ['transform', { transform: 'detail.data.name' }],
-    ['target.auth', { target: { ...target, auth: { type: 'bearer', token: 't' } } }],
     ['target.format', { target: { ...target, format: 'cloudevents' } }],
   ])('refuses %s with any value but its default', (field, changes) => {
     expect(problemsOf(changes)).toEqual([`${field}: ${message}`]);
