@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { log } from '../shared/log.ts';
 import { maxEventBytes } from '../shared/events/envelope.ts';
 import { accountId, busName, region } from './aws-identity.ts';
+import { signatureProblem, type AwsKeys } from './aws-signature.ts';
 import { diskProblem, type Queue } from './queue.ts';
 import { readBody } from './request-body.ts';
 
@@ -41,8 +42,8 @@ class AwsError extends Error {
 
 export type AwsEndpointOptions = {
   queue: Pick<Queue, 'send'>;
-  /** Whether only this machine can reach the endpoint. Elsewhere it refuses all calls. */
-  isLoopback: boolean;
+  /** What callers have to sign with. Null: only this machine can reach the endpoint, and any credentials are good. */
+  keys: AwsKeys | null;
   now?: () => Date;
   newId?: () => string;
 };
@@ -53,7 +54,7 @@ export type AwsEndpointOptions = {
  */
 export function createAwsEndpoint({
   queue,
-  isLoopback,
+  keys,
   now = () => new Date(),
   newId = randomUUID,
 }: AwsEndpointOptions): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
@@ -90,6 +91,8 @@ export function createAwsEndpoint({
     if (body === null) {
       throw new AwsError('RequestEntityTooLargeException', 'The request is larger than 8 MB.', 413);
     }
+    const problem = keys === null ? null : signatureProblem(request, body, keys, now());
+    if (problem !== null) throw new AwsError(problem.type, problem.message);
     return putEvents(body);
   }
 
@@ -97,13 +100,7 @@ export function createAwsEndpoint({
     if (!/^AWS4-HMAC-SHA256\s.*Credential=[^\s,]+/u.test(headers.authorization ?? '')) {
       throw new AwsError('MissingAuthenticationTokenException', 'Missing Authentication Token', 403);
     }
-    if (!isLoopback) {
-      throw new AwsError(
-        'AccessDeniedException',
-        'The engine cannot verify signatures yet, so it takes AWS calls only while it listens on loopback.',
-      );
-    }
-    // Any credentials are good here, and a web page can be made to look as if it came from this address (DNS
+    // Where any credentials are good, a web page can be made to look as if it came from this address (DNS
     // rebinding). Browsers name the page in every POST; AWS clients never do.
     if (headers.origin !== undefined) {
       throw new AwsError('AccessDeniedException', 'Web pages may not call this endpoint.');

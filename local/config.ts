@@ -32,7 +32,9 @@ export const EngineConfig = z.object({
   HOST: z
     .string()
     .default('127.0.0.1')
-    .describe('Address to listen on; on any other than loopback the AWS endpoint refuses every call'),
+    .describe(
+      'Address to listen on; on any other than loopback AWS calls have to be signed with the keys in the data folder',
+    ),
   HANDOFF_DATA: z
     .string()
     .default('.handoff/')

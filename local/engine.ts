@@ -8,6 +8,8 @@ import { type EngineConfig, isLoopback } from './config.ts';
 import { openDataKeyFile } from './data-key.ts';
 import { startDynamoDb, tableNames, tablesFolder } from './dynamodb.ts';
 import { startEventSource } from './event-source.ts';
+import { madeAwsKeys } from './aws-keys.ts';
+import type { AwsKeys } from './aws-signature.ts';
 import { setFunctionEnvironment } from './function-environment.ts';
 import { type Functions, loadFunctions } from './functions.ts';
 import { createHttpApi } from './http-api.ts';
@@ -41,6 +43,8 @@ export type Engine = {
   url: string;
   /** What the API wants as `Authorization: Bearer <token>`. */
   token: string;
+  /** What AWS calls have to be signed with; null where any credentials are good. */
+  awsKeys: AwsKeys | null;
   /** Resolves when the engine cannot go on. It still has to be stopped then. */
   failed: Promise<Error>;
   /** Ends within 5 seconds. What was accepted and not finished goes on at the next start. */
@@ -93,7 +97,7 @@ export async function startEngine(
       '127.0.0.1',
       0,
       createPrivateEndpoint({
-        eventBridge: createAwsEndpoint({ queue: events.queue, isLoopback: true }),
+        eventBridge: createAwsEndpoint({ queue: events.queue, keys: null }),
         sqs: createSqsEndpoint({
           queues: new Map(
             [events, retries].flatMap(({ queue, deadLetters }) => [
@@ -134,7 +138,8 @@ export async function startEngine(
     });
     const functions = await load();
 
-    const awsEndpoint = createAwsEndpoint({ queue: events.queue, isLoopback: isLoopback(config.HOST) });
+    const awsKeys = isLoopback(config.HOST) ? null : await madeAwsKeys(folder);
+    const awsEndpoint = createAwsEndpoint({ queue: events.queue, keys: awsKeys });
     const httpApi = createHttpApi({
       handler: functions.api,
       tokens: [{ token, role: 'admin' }, ...config.HANDOFF_TOKENS],
@@ -175,7 +180,7 @@ export async function startEngine(
       await tables.stop(tablesGraceMs);
     });
 
-    return { url: urlOf(config.HOST, server.port), token, failed: tables.failed, stop };
+    return { url: urlOf(config.HOST, server.port), token, awsKeys, failed: tables.failed, stop };
   }
 
   try {

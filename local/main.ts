@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { log } from '../shared/log.ts';
+import { awsKeysFile } from './aws-keys.ts';
 import { parseConfig } from './config.ts';
 import { DiskError } from './disk-error.ts';
 import { type Engine, startEngine } from './engine.ts';
@@ -37,6 +39,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     isStopping = true;
     stopAndExit(0);
   });
+}
+if (engine.awsKeys !== null) {
+  const { accessKeyId, secretAccessKey } = engine.awsKeys;
+  const where =
+    config.HANDOFF_DATA === 'memory'
+      ? `access key ${accessKeyId}, secret ${secretAccessKey}`
+      : `the keys in ${join(config.HANDOFF_DATA, awsKeysFile)}`;
+  console.log(`AWS calls (PutEvents) are signed with ${where}`);
 }
 // Last: whoever waits for this line may send a signal right after it.
 const whoMayCall = config.HANDOFF_TOKEN === undefined ? `, token ${engine.token}` : '';

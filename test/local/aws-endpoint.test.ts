@@ -5,7 +5,7 @@ import {
   type PutEventsRequestEntry,
 } from '@aws-sdk/client-eventbridge';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createAwsEndpoint } from '../../local/aws-endpoint.ts';
+import { createAwsEndpoint, type AwsEndpointOptions } from '../../local/aws-endpoint.ts';
 import { openQueues, type Queue, type Queues } from '../../local/queue.ts';
 import { type ListeningServer, listen } from '../../local/server.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
@@ -20,10 +20,13 @@ let server: ListeningServer;
 let url: string;
 let client: EventBridgeClient;
 
-async function start({ isLoopback = true } = {}): Promise<void> {
+async function start({
+  keys = null,
+  now = () => receivedAt,
+}: Partial<Pick<AwsEndpointOptions, 'keys' | 'now'>> = {}): Promise<void> {
   queues = openQueues({ file: ':memory:' });
   queue = queues.open('events', { visibilityTimeoutMs: 60_000 });
-  const endpoint = createAwsEndpoint({ queue, isLoopback, now: () => receivedAt });
+  const endpoint = createAwsEndpoint({ queue, keys, now });
   server = await listen('127.0.0.1', 0, endpoint);
   url = `http://127.0.0.1:${server.port}/`;
   client = new EventBridgeClient({
@@ -287,12 +290,6 @@ describe('the caller', () => {
     expect(await answer.json()).toMatchObject({ __type: 'AccessDeniedException' });
   });
 
-  it('is refused when the engine listens on more than loopback', async () => {
-    await stop();
-    await start({ isLoopback: false });
-    await expect(put(entry())).rejects.toMatchObject({ name: 'AccessDeniedException' });
-  });
-
   it('may call PutEvents and nothing else', async () => {
     await expect(client.send(new DescribeEventBusCommand({}))).rejects.toMatchObject({
       name: 'UnknownOperationException',
@@ -300,5 +297,117 @@ describe('the caller', () => {
     });
     const answer = await post('{}', { 'x-amz-target': 'AmazonSQS.SendMessage' });
     expect(await answer.json()).toMatchObject({ __type: 'UnknownOperationException' });
+  });
+});
+
+describe('a caller from elsewhere', () => {
+  const keys = { accessKeyId: 'HANDOFF0123456789ABC', secretAccessKey: 'a+secret/of=this' };
+  let clockMs = 0;
+  const now = () => new Date(Date.now() + clockMs);
+  beforeEach(async () => {
+    clockMs = 0;
+    await stop();
+    await start({ keys, now });
+  });
+
+  const signer = (credentials: { accessKeyId: string; secretAccessKey: string; sessionToken?: string }) =>
+    new EventBridgeClient({ endpoint: url, region: 'eu-central-1', credentials, maxAttempts: 1 });
+  const putWith = (credentials: Parameters<typeof signer>[0], changes: PutEventsRequestEntry = {}) =>
+    signer(credentials).send(new PutEventsCommand({ Entries: [entry(changes)] }));
+
+  it('is heard when it signs with the keys of the engine, as the SDK does', async () => {
+    const detail = JSON.stringify({ data: { name: 'Zoë  Ünïcode', text: 'x'.repeat(100_000) } });
+    expect(await putWith(keys, { Detail: detail })).toMatchObject({ FailedEntryCount: 0 });
+    expect(bodies()).toHaveLength(1);
+  });
+
+  it.each([
+    ['with another secret', { ...keys, secretAccessKey: 'wrong' }, 'InvalidSignatureException'],
+    ['with an unknown key', { ...keys, accessKeyId: 'AKIAUNKNOWN' }, 'UnrecognizedClientException'],
+  ])('is refused %s', async (_, credentials, name) => {
+    await expect(putWith(credentials)).rejects.toMatchObject({ name, $metadata: { httpStatusCode: 400 } });
+    expect(bodies()).toEqual([]);
+  });
+
+  it.each([-6 * 60_000, 6 * 60_000])('is refused when its clock is %i ms off', async (offMs) => {
+    clockMs = offMs;
+    await expect(putWith(keys)).rejects.toMatchObject({ name: 'InvalidSignatureException' });
+  });
+
+  /** The headers and the body of a call that the SDK would make, not yet sent. */
+  async function signed(): Promise<{ headers: Record<string, string>; body: string }> {
+    const sent = Promise.withResolvers<{ headers: Record<string, string>; body: string }>();
+    const caller = signer(keys);
+    caller.middlewareStack.add(
+      () => (args) => {
+        const { headers, body } = args.request as { headers: Record<string, string>; body: string };
+        sent.resolve({ headers, body });
+        return Promise.reject(new Error('Not sent.'));
+      },
+      { step: 'finalizeRequest', priority: 'low' },
+    );
+    await caller.send(new PutEventsCommand({ Entries: [entry()] })).catch(() => undefined);
+    return sent.promise;
+  }
+
+  it.each([
+    ['as it was signed', (call: Awaited<ReturnType<typeof signed>>) => call, null],
+    [
+      'with another body',
+      ({ headers, body }) => ({ headers, body: body.replace('billing', 'bi11ing') }),
+      'InvalidSignatureException',
+    ],
+    [
+      'with another time',
+      ({ headers, body }) => ({
+        headers: {
+          ...headers,
+          'x-amz-date': `${headers['x-amz-date']?.slice(0, -3)}${headers['x-amz-date']?.endsWith('00Z') === true ? '01Z' : '00Z'}`,
+        },
+        body,
+      }),
+      'InvalidSignatureException',
+    ],
+    [
+      'with a header of AWS that is not signed',
+      ({ headers, body }) => ({ headers: { ...headers, 'x-amz-meta': '1' }, body }),
+      'InvalidSignatureException',
+    ],
+    [
+      'without the signature of its target',
+      ({ headers, body }) => ({
+        headers: { ...headers, authorization: headers['authorization']?.replace(';x-amz-target', '') ?? '' },
+        body,
+      }),
+      'InvalidSignatureException',
+    ],
+    [
+      'for another service',
+      ({ headers, body }) => ({
+        headers: { ...headers, authorization: headers['authorization']?.replace('/events/', '/s3/') ?? '' },
+        body,
+      }),
+      'InvalidSignatureException',
+    ],
+    [
+      'with half a signature',
+      ({ headers, body }) => ({
+        headers: { ...headers, authorization: headers['authorization']?.slice(0, -10) ?? '' },
+        body,
+      }),
+      'IncompleteSignatureException',
+    ],
+  ] as [
+    string,
+    (call: Awaited<ReturnType<typeof signed>>) => Awaited<ReturnType<typeof signed>>,
+    string | null,
+  ][])('sends a call %s', async (_, change, problem) => {
+    const { headers, body } = change(await signed());
+    const { host: _host, ...others } = headers;
+    const answer = await fetch(url, { method: 'POST', headers: others, body });
+    expect(await answer.json()).toMatchObject(
+      problem === null ? { FailedEntryCount: 0 } : { __type: problem },
+    );
+    expect(bodies()).toHaveLength(problem === null ? 1 : 0);
   });
 });
