@@ -390,9 +390,9 @@ function rethrowUnlessRefused(error: unknown): void {
 }
 
 /** What has failed once is tried each time. */
-const pastFailures: [answers: number[], steps: Step[]][] = [
+const pastFailures: [answers: number[], steps: Step[]][] =
   // What went on behind a halting handler was looked for in another place, when the event's own time was off by an hour and a bit.
-  ...[-65, -90, 75].map((offMinutes): [number[], Step[]] => [
+  [-65, -90, 75].map((offMinutes): [number[], Step[]] => [
     [503, 200, 200],
     [
       { do: 'pass', seconds: 1200 },
@@ -403,8 +403,7 @@ const pastFailures: [answers: number[], steps: Step[]][] = [
       { do: 'retry' },
       { do: 'dispatch' },
     ],
-  ]),
-];
+  ]);
 
 it(
   'ends every execution, moves none back and loses none, whatever happens',

@@ -35,12 +35,9 @@ async function start(settings: Record<string, string>, functions: Partial<Functi
   return engine;
 }
 
-const publish = (endpoint: string, objectId: number) =>
-  new EventBridgeClient({
-    endpoint,
-    region: 'us-east-1',
-    credentials: { accessKeyId: 'any', secretAccessKey: 'any' },
-  }).send(
+const anyKeys = { accessKeyId: 'any', secretAccessKey: 'any' };
+const publish = (endpoint: string, objectId: number, credentials = anyKeys) =>
+  new EventBridgeClient({ endpoint, region: 'us-east-1', credentials }).send(
     new PutEventsCommand({
       Entries: [
         {
@@ -76,12 +73,15 @@ describe('startEngine', () => {
     expect(JSON.parse(bodies[0] ?? '')).toMatchObject({ detail: { objectId: 7 } });
   });
 
-  it('gives the functions an endpoint to publish on, also where the public one is closed to AWS calls', async () => {
+  it('gives the functions an endpoint to publish on, and upstreams one that checks their signatures on more than loopback', async () => {
     const dispatcher = vi.fn<Functions['dispatcher']>().mockResolvedValue({ batchItemFailures: [] });
     const engine = await start({ HOST: '0.0.0.0' }, { dispatcher });
-    await expect(publish(engine.url, 1)).rejects.toMatchObject({ name: 'AccessDeniedException' });
-    await publish(process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] ?? '', 1);
+    await expect(publish(engine.url, 1)).rejects.toMatchObject({ name: 'UnrecognizedClientException' });
+    expect(dispatcher).not.toHaveBeenCalled();
+    await publish(engine.url, 1, engine.awsKeys ?? undefined);
     await vi.waitFor(() => expect(dispatcher).toHaveBeenCalledTimes(1));
+    await publish(process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] ?? '', 1);
+    await vi.waitFor(() => expect(dispatcher).toHaveBeenCalledTimes(2));
   });
 
   it('goes on after a stop with what was accepted and not finished, and keeps its token', async () => {
