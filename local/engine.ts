@@ -30,9 +30,9 @@ const tablesGraceMs = 1000;
 // In AWS a rule starts the sweeper every minute, which is as often as a rule can. Here a run costs nothing.
 const sweepEveryMs = 10_000;
 // However short the waits of a test are made: a sweep reads eight partitions.
+const minSweepEveryMs = 250;
 // Wake-up calls come in bunches, because SQS waits for whole seconds. In small portions they do not hold up first attempts.
 const inSmallPortions = { batchSize: 3, batches: 3, maxBatches: 500 };
-const minSweepEveryMs = 250;
 const sweeperTimeoutMs = 60_000;
 
 // Each is a process of its own; the dispatcher and the retrier may both have so many.

@@ -44,13 +44,15 @@ const wordsOf = (claim: unknown): string[] =>
       ? claim.filter((word) => typeof word === 'string')
       : [];
 
-/** Lets a request through to its route when its caller has the role for it. Throws ForbiddenError. */
-export function checkRole(app: OpenAPIHono, groupsClaim: string): MiddlewareHandler {
-  let needed: ReadonlyMap<string, Role> | undefined;
+/**
+ * Lets a request through to its route when its caller has the role for it. Throws ForbiddenError.
+ *
+ * @param needed the role that each route takes (`rolesOf`), by the time of the first request
+ */
+export function checkRole(needed: ReadonlyMap<string, Role>, groupsClaim: string): MiddlewareHandler {
   return async (context, next) => {
-    needed ??= rolesOf(app);
     const { role } = callerOf((context.env as { event: Authorized }).event, groupsClaim);
-    const route = matchedRoutes(context).find(({ method, path }) => needed?.has(`${method} ${path}`));
+    const route = matchedRoutes(context).find(({ method, path }) => needed.has(`${method} ${path}`));
     // What there is no route for, and the description of the API, is for everybody with a role.
     const least = (route && needed.get(`${route.method} ${route.path}`)) ?? 'read';
     if (role === null || roles.indexOf(role) < roles.indexOf(least)) {

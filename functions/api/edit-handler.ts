@@ -11,7 +11,7 @@ import { toFieldErrors } from './field-errors.ts';
 import { mergePatch } from './merge-patch.ts';
 import { requireTarget } from './require-target.ts';
 import type { Services } from './services.ts';
-import { requireSecret, sealTarget } from './target-secret.ts';
+import { sealTarget } from './target-secret.ts';
 
 // An edit without If-Match is applied to whatever is stored. Others may slip in between: the pause, at random from 0 to
 // 50 ms, lets twenty that come at once through.
@@ -42,7 +42,6 @@ export function createHandlerEditor({
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
     const id = `h_${randomBytes(12).toString('base64url')}`;
-    requireSecret(input.target);
     const { input: masked, sealedAuth } = await sealTarget(input, { id, dataKey });
     const handler: Handler = {
       id,
@@ -181,30 +180,24 @@ function applyPatch(current: Handler, changes: Record<string, unknown>): Handler
     | { type?: unknown; auth?: { type?: unknown } | null }
     | null
     | undefined;
-  const isOtherTarget = changed?.type !== undefined && changed.type !== current.target.type;
-  // The secret of another kind of credentials would stay among them.
-  const isOtherAuth =
-    current.target.type === 'http' &&
-    changed?.auth?.type !== undefined &&
-    changed.auth.type !== current.target.auth?.type;
+  const isOtherTarget = isOtherType(changed, current.target);
   const unknown = [
     ...unknownRemovals(changes, HandlerInput.shape),
     ...(isOtherTarget ? [] : unknownRemovals(changes['target'], current.target, 'target.')),
   ];
   if (unknown.length > 0) throw new InvalidInputError(unknown);
-  const parsed = HandlerInput.safeParse(
-    mergePatch(
-      isOtherTarget
-        ? { ...input, target: {} }
-        : isOtherAuth
-          ? { ...input, target: { ...input.target, auth: null } }
-          : input,
-      changes,
-    ),
-  );
+  let target: Partial<HandlerInput['target']> = isOtherTarget ? {} : input.target;
+  // What another type has no use for would stay, a secret among it.
+  if ('auth' in target && isOtherType(changed?.auth, target.auth)) target = { ...target, auth: null };
+  const parsed = HandlerInput.safeParse(mergePatch({ ...input, target }, changes));
   if (!parsed.success) throw new InvalidInputError(parsed.error.issues.flatMap(toFieldErrors));
   return parsed.data;
 }
+
+const isOtherType = (
+  changed: { type?: unknown } | null | undefined,
+  current: { type?: unknown } | null,
+): boolean => changed?.type !== undefined && changed.type !== current?.type;
 
 // What a patch removes is gone before the schema could say that there is no such field.
 const unknownRemovals = (changes: unknown, known: object, prefix = ''): FieldError[] =>

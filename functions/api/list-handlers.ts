@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { decodeCursor, encodeCursor } from '../../shared/cursor.ts';
 import type { Handler, HandlerStatus, Target } from '../../shared/handlers/handler.ts';
-import { patternsFor } from '../../shared/handlers/registry.ts';
+import { asksFor } from '../../shared/handlers/registry.ts';
 
 /** Which handlers to list. What is left out takes all, but for `status`, which leaves out the archived ones. */
 export type HandlerQuery = {
@@ -35,14 +35,13 @@ export function listHandlers(
 }
 
 /** Whether a handler is one of those that a query wants. */
-export function isWantedBy({ event, type, status, q }: Omit<HandlerQuery, 'limit' | 'cursor'>) {
-  const patterns = event === undefined ? null : new Set(patternsFor(event));
-  return (handler: Handler): boolean =>
+export const isWantedBy =
+  ({ event, type, status, q }: Omit<HandlerQuery, 'limit' | 'cursor'>) =>
+  (handler: Handler): boolean =>
     (status === undefined ? handler.status !== 'archived' : handler.status === status) &&
     (type === undefined || handler.target.type === type) &&
-    (patterns === null || handler.events.some((pattern) => patterns.has(pattern))) &&
+    (event === undefined || asksFor(handler, { type: event })) &&
     (q === undefined || mentions(handler, q));
-}
 
 function mentions({ name, description, target }: Handler, text: string): boolean {
   const wanted = text.toLowerCase();

@@ -14,6 +14,8 @@ export type Place = { shard: number; sk: string };
 const hourMs = 3_600_000;
 
 /**
+ * Where an event's executions are to be written.
+ *
  * @param event its id, and its time in ISO 8601 with milliseconds, UTC
  * @param sentAt when the queue took the message (SentTimestamp): the same on every redelivery
  * @param shards partitions of one handler in the log (the setting logShards)
@@ -23,6 +25,7 @@ export const placeOf = (event: { id: string; time: string }, sentAt: Date, shard
   sk: `${keyTime(event.time, sentAt)}#${event.id}`,
 });
 
+/** Where the execution of a handler is, at the place of an event. */
 export const keyAt = ({ shard, sk }: Place, handlerId: string): ExecutionKey => ({
   pk: `${handlerId}#${shard}`,
   sk,
@@ -34,6 +37,7 @@ export const placeIn = ({ pk, sk }: ExecutionKey): Place => ({
   sk,
 });
 
+/** For a message attribute; `readPlace` reads it. */
 export const placeToString = ({ shard, sk }: Place): string => `${shard}#${sk}`;
 
 /** Null when it is none. */
@@ -42,9 +46,12 @@ export function readPlace(text: string): Place | null {
   return sk === undefined ? null : { shard: Number(shard), sk };
 }
 
+/** The key of the execution of a handler and an event; the rest as for `placeOf`. */
 export const executionKey = (
   handlerId: string,
-  ...[event, sentAt, shards]: Parameters<typeof placeOf>
+  event: { id: string; time: string },
+  sentAt: Date,
+  shards: number,
 ): ExecutionKey => keyAt(placeOf(event, sentAt, shards), handlerId);
 
 // Upstreams may set an event's time to anything. Time is what lists walk back along, so a time that is more
