@@ -1,14 +1,9 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import type { Handler } from '../../shared/handlers/handler.ts';
-import { startReceiver, type Receiver } from '../support/http-server.ts';
 import { startLane } from './retrier/lane.ts';
 
 const lane = await startLane();
-const receivers: Receiver[] = [];
-afterEach(async () => {
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
-  await lane.clear();
-});
+afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
 
 const hourMs = 3_600_000;
@@ -16,8 +11,7 @@ const hourMs = 3_600_000;
 /** A handler whose endpoint answers what the test says. */
 async function aHandler(retry: Handler['retry'] = { schedule: 'none' }) {
   const endpoint = { status: 503 };
-  const receiver = await startReceiver((_, response) => void response.writeHead(endpoint.status).end());
-  receivers.push(receiver);
+  const receiver = await lane.startReceiver((_, response) => void response.writeHead(endpoint.status).end());
   return { endpoint, receiver, handler: await lane.register({ target: { url: receiver.url }, retry }) };
 }
 

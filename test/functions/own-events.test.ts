@@ -1,21 +1,15 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { startReceiver, type Receiver } from '../support/http-server.ts';
 import { startLane } from './retrier/lane.ts';
 
 const lane = await startLane();
-const receivers: Receiver[] = [];
-afterEach(async () => {
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
-  await lane.clear();
-});
+afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
 
 /** An endpoint that answers with these statuses, the last one for ever. */
 async function startEndpoint(...statuses: number[]) {
   const left = [...statuses];
   const next = () => (left.length > 1 ? left.shift() : left[0]) ?? 200;
-  const receiver = await startReceiver((_, response) => void response.writeHead(next()).end());
-  receivers.push(receiver);
+  const receiver = await lane.startReceiver((_, response) => void response.writeHead(next()).end());
   return receiver;
 }
 

@@ -2,26 +2,20 @@ import { DeleteCommand, paginateScan } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, expect, it } from 'vitest';
 import { createReopener } from '../../../shared/executions/reopen.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
-import { startReceiver, type Receiver } from '../../support/http-server.ts';
 import { startLane } from '../retrier/lane.ts';
 
 const lane = await startLane();
-const receivers: Receiver[] = [];
-afterEach(async () => {
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
-  await lane.clear();
-});
+afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
 
 const dayMs = 86_400_000;
 
 /** Three handlers of one event: the second halts, and fails the first time. */
 async function aChain({ first = 503 } = {}) {
-  const receiver = await startReceiver(({ path }, response) => {
+  const receiver = await lane.startReceiver(({ path }, response) => {
     const calls = receiver.requests.filter((request) => request.path === path).length;
     response.writeHead(path === '/halting' && calls === 1 ? first : 204).end();
   });
-  receivers.push(receiver);
   const register = (path: string, priority: number, more: Partial<Handler> = {}) =>
     lane.register({ priority, target: { url: receiver.url + path }, ...more });
   return {

@@ -2,15 +2,10 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { keyToString } from '../../../shared/executions/key.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { anEvent } from '../../support/builders.ts';
-import { startReceiver, type Receiver } from '../../support/http-server.ts';
 import { startLane } from '../retrier/lane.ts';
 
 const lane = await startLane();
-const receivers: Receiver[] = [];
-afterEach(async () => {
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
-  await lane.clear();
-});
+afterEach(() => lane.clear());
 afterAll(() => lane[Symbol.asyncDispose]());
 
 const halted = { status: 'held', reason: 'halted' };
@@ -19,10 +14,9 @@ const succeeded = { status: 'succeeded' };
 /** An endpoint with a path for each handler. `down` are those that answer 503. */
 async function startEndpoint() {
   const down = new Set<string>();
-  const receiver = await startReceiver(
+  const receiver = await lane.startReceiver(
     ({ path }, response) => void response.writeHead(down.has(path) ? 503 : 200).end(),
   );
-  receivers.push(receiver);
   const register = (path: string, priority: number, more: Partial<Handler> = {}) =>
     lane.register({
       name: path,

@@ -19,6 +19,7 @@ import { parseEnv } from '../../../shared/env.ts';
 import type { ExecutionRecord } from '../../../shared/executions/execution.ts';
 import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
+import { startReceiver, type Receiver, type Respond } from '../../support/http-server.ts';
 import { startEnvironment } from '../environment.ts';
 import { messageFrom } from '../message.ts';
 
@@ -36,6 +37,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
   const { now } = clock;
   const environment = await startEnvironment({ now });
   const variables = { ...environment.variables, ...common };
+  const receivers: Receiver[] = [];
   const retriers: Services[] = [];
   const dispatchers: DispatcherServices[] = [];
   // Unless a test has a way of its own, the clock is moved by what is waited for. Several wait at once, each for a time of its own.
@@ -149,6 +151,12 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
   return {
     ...environment,
     clock,
+    /** An endpoint, until the end of the test. */
+    async startReceiver(respond: Respond): Promise<Receiver> {
+      const receiver = await startReceiver(respond);
+      receivers.push(receiver);
+      return receiver;
+    },
     coldDispatcher,
     coldRetrier,
     coldSweeper,
@@ -163,6 +171,7 @@ export async function startLane(start = '2026-11-23T10:00:01.000Z', common: Reco
     sweep: (services = sweeper): Promise<SweepReport> => sweep(services, inMs(60_000)),
     /** After each test. */
     async clear() {
+      await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
       const built = [...dispatchers.splice(0), ...retriers.splice(0)];
       await Promise.all(built.map(({ targets }) => targets.agent.destroy()));
       await environment.clear();
