@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { EngineProcess } from '../../test/support/engine.ts';
 
-/** Node prints where its inspector listens, when it is started with this. */
+/** Node prints where its inspector listens, when it is started with this: twice, because the engine starts once more in its own place. */
 export const withInspector = ['--inspect=127.0.0.1:0'];
 
 /**
@@ -11,7 +11,7 @@ export const withInspector = ['--inspect=127.0.0.1:0'];
 export async function heldMemoryMb({ process: { pid }, lines }: EngineProcess): Promise<number> {
   const url = lines
     .map((line) => /^Debugger listening on (?<url>ws:\S+)/u.exec(line)?.groups?.['url'])
-    .find(Boolean);
+    .findLast(Boolean);
   if (url === undefined) throw new Error('The engine was started without its inspector.');
   await collectGarbage(url);
   const status = await readFile(`/proc/${pid}/status`, 'utf8');

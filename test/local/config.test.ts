@@ -100,4 +100,20 @@ describe.runIf(process.platform === 'linux')('start.mjs', () => {
     const [many, few] = await Promise.all([threadsOfStart({}), threadsOfStart({ UV_THREADPOOL_SIZE: '2' })]);
     expect(many - few).toBe(30);
   });
+
+  it('has two arenas for the memory of its threads, unless the user says how many', async () => {
+    const arenasOfStart = async (environment: Record<string, string>): Promise<string> => {
+      const preload = `process.on('exit', () => console.log(process.pid, process.ppid, process.env.MALLOC_ARENA_MAX));`;
+      const ended = promisify(execFile)(
+        process.execPath,
+        ['--import', `data:text/javascript,${encodeURIComponent(preload)}`, 'local/start.mjs'],
+        { env: { ...environment, PORT: 'none' }, cwd: fileURLToPath(new URL('../..', import.meta.url)) },
+      );
+      const { stdout } = await ended.catch((error: unknown) => error as { stdout: string });
+      // A process of its own for it would stand between the engine and whoever sends it signals.
+      expect(stdout).toContain(` ${process.pid} `);
+      return stdout.trim().split(' ').at(-1) ?? '';
+    };
+    expect(await Promise.all([arenasOfStart({}), arenasOfStart({ MALLOC_ARENA_MAX: '5' })])).toEqual(['2', '5']);
+  });
 });
