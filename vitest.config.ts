@@ -118,7 +118,7 @@ export default defineConfig({
           name: 'dynamodb-local',
           include: [
             'test/support/dynamo.test.ts',
-            'test/shared/{events,executions,handlers}/**/*.test.ts',
+            'test/shared/{audit,events,executions,handlers}/**/*.test.ts',
             'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
           ],
           exclude: [

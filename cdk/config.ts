@@ -1,5 +1,6 @@
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { z } from 'zod';
+import { ApiEnv } from '../functions/api/env.ts';
 import { DispatcherEnv } from '../functions/dispatcher/env.ts';
 import { DeployError } from './deploy-error.ts';
 
@@ -96,6 +97,8 @@ export const Config = z.strictObject({
   retentionDays: DispatcherEnv.shape.RETENTION_DAYS,
   /** Days. @default 90 */
   heldRetentionDays: DispatcherEnv.shape.HELD_RETENTION_DAYS,
+  /** Days. @default 365 */
+  auditRetentionDays: ApiEnv.shape.AUDIT_RETENTION_DAYS,
   /** Days, one of those that CloudWatch knows. @default 30 */
   logRetentionDays: wholeNumber(1, 3653)
     .transform((days, context): RetentionDays => {

@@ -66,6 +66,7 @@ export class Api extends Construct {
         LOG_SHARDS: config.logShards,
         RETENTION_DAYS: config.retentionDays,
         HELD_RETENTION_DAYS: config.heldRetentionDays,
+        AUDIT_RETENTION_DAYS: config.auditRetentionDays,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
       },

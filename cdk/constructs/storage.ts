@@ -2,7 +2,8 @@ import { RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { AttributeType, BillingMode, ProjectionType, Table, TableEncryption } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Construct } from 'constructs';
-import { executionsTable, handlersTable } from '../../shared/aws/tables.ts';
+import { Effect } from 'aws-cdk-lib/aws-iam';
+import { auditPartitionPrefix, executionsTable, handlersTable } from '../../shared/aws/tables.ts';
 import type { Config } from '../config.ts';
 import type { Access } from './function.ts';
 
@@ -79,7 +80,23 @@ export class Storage extends Construct {
     const handlersTo = (...actions: string[]): Access<'HANDLERS_TABLE'> => ({
       variable: 'HANDLERS_TABLE',
       value: handlers.tableName,
-      permissions: [{ actions, resources: [handlers.tableArn] }],
+      permissions: [
+        { actions, resources: [handlers.tableArn] },
+        // Said as what is denied, so that no right that somebody adds opens it. That a put could write over a row cannot be told apart from
+        // one that adds it.
+        {
+          effect: Effect.DENY,
+          actions: [
+            'dynamodb:BatchWriteItem',
+            'dynamodb:DeleteItem',
+            'dynamodb:PartiQLDelete',
+            'dynamodb:PartiQLUpdate',
+            'dynamodb:UpdateItem',
+          ],
+          resources: [handlers.tableArn],
+          conditions: { 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': [`${auditPartitionPrefix}*`] } },
+        },
+      ],
     });
     const executionsTo = (...actions: string[]): Access<'EXECUTIONS_TABLE'> => ({
       variable: 'EXECUTIONS_TABLE',

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import type { Actor, AuditedAction } from '../../shared/audit/change.ts';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
 import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
@@ -23,21 +24,22 @@ const overlapMs = 24 * 3_600_000;
 // Each is another signature on every delivery.
 const maxRetiredSecrets = 4;
 
-/** An edit of a stored handler, and the versions that its caller wants it to be at (`If-Match`). */
-type Edit = { id: string; ifMatch: string | undefined };
+/** An edit of a stored handler, who makes it, and the versions that its caller wants it to be at (`If-Match`). */
+type Edit = { id: string; by: Actor; ifMatch?: string | undefined };
 
 /** Every way in which a handler is changed through the API. Each edit is written against the version that was read. */
 export function createHandlerEditor({
   handlers,
+  audit,
   dataKey,
   now,
   targets,
-}: Pick<Services, 'handlers' | 'dataKey' | 'now' | 'targets'>) {
+}: Pick<Services, 'handlers' | 'audit' | 'dataKey' | 'now' | 'targets'>) {
   /**
    * Registers a handler, and shows this once the secret that signs its deliveries. A handler of a script has one too: a
    * later edit may give it another type of target.
    */
-  async function create(input: HandlerInput): Promise<{ handler: Handler; secret: string }> {
+  async function create(input: HandlerInput, by: Actor): Promise<{ handler: Handler; secret: string }> {
     requireTarget(input.target, targets);
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
@@ -50,32 +52,38 @@ export function createHandlerEditor({
       createdAt,
       updatedAt: createdAt,
     };
-    await handlers.create({
+    const stored = {
       handler,
       sealedSecrets: [sealSecret(await dataKey(), id, secret)],
       ...(sealedAuth !== undefined && { sealedAuth }),
-    });
+    };
+    await audit.record(by, { action: 'handler.create', subject: id, before: null, after: handler }, () =>
+      handlers.create(stored),
+    );
     return { handler, secret };
   }
 
   async function replace({ input, ...edit }: Edit & { input: HandlerInput }): Promise<Handler> {
     requireTarget(input.target, targets);
-    return change(edit, () => input);
+    return change(edit, 'handler.edit', () => input);
   }
 
   /** @param changes a JSON Merge Patch; another `target.type` replaces the target */
   const patch = ({ changes, ...edit }: Edit & { changes: Record<string, unknown> }): Promise<Handler> =>
-    change(edit, (current) => {
+    change(edit, 'handler.edit', (current) => {
       const input = applyPatch(current, changes);
       requireTarget(input.target, targets);
       return input;
     });
 
   /** Flips the status. Whether the target may still be called is not asked: stopping a handler must always work. */
-  const setStatus = (id: string, status: 'enabled' | 'disabled'): Promise<Handler> =>
-    change({ id, ifMatch: undefined }, (current) => {
+  const setStatus = ({ status, ...edit }: Edit & { status: 'enabled' | 'disabled' }): Promise<Handler> =>
+    change(edit, status === 'enabled' ? 'handler.enable' : 'handler.disable', (current) => {
       if (current.status === 'archived') {
-        throw new ConflictError('state', `The handler ${id} is archived; its status is set by an edit only.`);
+        throw new ConflictError(
+          'state',
+          `The handler ${current.id} is archived; its status is set by an edit only.`,
+        );
       }
       return { ...inputOf(current), status };
     });
@@ -84,8 +92,8 @@ export function createHandlerEditor({
    * Gives a handler a new signing secret, and shows it this once. The one before keeps signing beside it for 24 hours, so that a receiver
    * can be changed in between.
    */
-  const rotateSecret = (id: string): Promise<{ handler: Handler; secret: string }> =>
-    writeOver({ id, ifMatch: undefined }, async (stored) => {
+  const rotateSecret = ({ by, ...edit }: Edit): Promise<{ handler: Handler; secret: string }> =>
+    writeOver(edit, async (stored) => {
       const at = now();
       const until = new Date(at.getTime() + overlapMs).toISOString();
       const retired = (stored.retiredSecrets ?? []).filter((other) => other.until > at.toISOString());
@@ -98,23 +106,32 @@ export function createHandlerEditor({
       const secret = newSigningSecret();
       const { handler: current } = stored;
       const handler = { ...current, version: current.version + 1, updatedAt: at.toISOString() };
-      await handlers.replace(
-        {
-          ...stored,
-          handler,
-          sealedSecrets: [sealSecret(await dataKey(), id, secret)],
-          retiredSecrets: [...stored.sealedSecrets.map((sealed) => ({ sealed, until })), ...retired],
-        },
-        current.version,
+      const renewed = {
+        ...stored,
+        handler,
+        sealedSecrets: [sealSecret(await dataKey(), current.id, secret)],
+        retiredSecrets: [...stored.sealedSecrets.map((sealed) => ({ sealed, until })), ...retired],
+      };
+      const rotation = { subject: current.id, before: current, after: handler };
+      await audit.record(by, { action: 'handler.rotate-secret', ...rotation }, () =>
+        handlers.replace(renewed, current.version),
       );
       return { handler, secret };
     });
 
-  const remove = (edit: Edit): Promise<void> =>
-    writeOver(edit, ({ handler }) => handlers.remove(handler.id, handler.version));
+  const remove = ({ by, ...edit }: Edit): Promise<void> =>
+    writeOver(edit, ({ handler }) =>
+      audit.record(by, { action: 'handler.delete', subject: handler.id, before: handler, after: null }, () =>
+        handlers.remove(handler.id, handler.version),
+      ),
+    );
 
   /** Applies a change to a handler, and raises its version. */
-  const change = (edit: Edit, apply: (current: Handler) => HandlerInput): Promise<Handler> =>
+  const change = (
+    { by, ...edit }: Edit,
+    action: AuditedAction,
+    apply: (current: Handler) => HandlerInput,
+  ): Promise<Handler> =>
     writeOver(edit, async (stored) => {
       const { handler: current, sealedSecrets, retiredSecrets = [], disabledBecause, targetVersion } = stored;
       const { input, sealedAuth } = await sealTarget(apply(current), { id: current.id, dataKey, stored });
@@ -132,25 +149,25 @@ export function createHandlerEditor({
         !isDeepStrictEqual(handler.target, current.target) ||
         sealedAuth !== stored.sealedAuth ||
         (handler.status === 'enabled' && current.status !== 'enabled');
-      await handlers.replace(
-        {
-          handler,
-          sealedSecrets,
-          retiredSecrets,
-          ...(sealedAuth !== undefined && { sealedAuth }),
-          ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
-          ...(isNewTarget
-            ? { targetVersion: handler.version }
-            : targetVersion !== undefined && { targetVersion }),
-        },
-        current.version,
+      const changed = {
+        handler,
+        sealedSecrets,
+        retiredSecrets,
+        ...(sealedAuth !== undefined && { sealedAuth }),
+        ...(isStillDisabled && disabledBecause !== undefined && { disabledBecause }),
+        ...(isNewTarget
+          ? { targetVersion: handler.version }
+          : targetVersion !== undefined && { targetVersion }),
+      };
+      await audit.record(by, { action, subject: current.id, before: current, after: handler }, () =>
+        handlers.replace(changed, current.version),
       );
       return handler;
     });
 
   /** Reads a handler and writes against the version that was read; again, if another write came between. */
   async function writeOver<Result>(
-    { id, ifMatch }: Edit,
+    { id, ifMatch }: Omit<Edit, 'by'>,
     write: (stored: StoredHandler) => Promise<Result>,
   ): Promise<Result> {
     for (let tries = 1; ; tries++) {

@@ -16,6 +16,13 @@ export const ApiEnv = z.object({
   ALLOW_HTTP: sharedEnv.ALLOW_HTTP,
   ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
   AWS_LAMBDA_RUNTIME_API: sharedEnv.AWS_LAMBDA_RUNTIME_API,
+  AUDIT_RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(3650)
+    .default(365)
+    .describe('How long it is known who changed what'),
   GROUPS_CLAIM: z
     .string()
     .min(1)

@@ -16,6 +16,7 @@ import { checkRole, needs, rolesOf } from './access.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
 import { problemOf, type Problem } from './problem.ts';
+import { addAuditRoutes } from './routes/audit.ts';
 import { addDeadLetterRoutes } from './routes/dead-letters.ts';
 import { addEventTypeRoutes } from './routes/event-types.ts';
 import { addEventRoutes } from './routes/events.ts';
@@ -43,6 +44,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addScriptRoutes(app, services);
   addStatsRoutes(app, services);
   addDeadLetterRoutes(app, services);
+  addAuditRoutes(app, services);
   for (const [route, role] of rolesOf(app)) needed.set(route, role);
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {

@@ -1,3 +1,4 @@
+import { createAuditTrail } from '../../shared/audit/trail.ts';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
@@ -35,6 +36,12 @@ export function buildServices(env: ApiEnv) {
   const mover = createMover({ ...table, hours, wakeUps, retention });
   return {
     now,
+    audit: createAuditTrail({
+      dynamo,
+      tableName: env.HANDLERS_TABLE,
+      keptDays: env.AUDIT_RETENTION_DAYS,
+      now,
+    }),
     handlers,
     health: createHealthStore({
       dynamo,

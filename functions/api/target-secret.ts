@@ -8,6 +8,14 @@ const fieldOf = { basic: 'password', bearer: 'token', header: 'value', oauth2: '
 
 const authOf = (target: Target): Auth | null => (target.type === 'http' ? target.auth : null);
 
+/** What a caller sent, with a mask in the place of the secret. */
+export function withoutSecret(input: HandlerInput): HandlerInput {
+  const { target } = input;
+  return target.type !== 'http' || target.auth === null
+    ? input
+    : { ...input, target: { ...target, auth: withSecret(target.auth) } };
+}
+
 /** Throws InvalidInputError where the secret of a target is a mask, and there is nothing behind it. */
 export function requireSecret(target: Target, path = ''): void {
   const auth = authOf(target);
@@ -28,15 +36,14 @@ export async function sealTarget(
   input: HandlerInput,
   { id, dataKey, stored }: { id: string; dataKey: () => Promise<Buffer>; stored?: StoredHandler },
 ): Promise<{ input: HandlerInput; sealedAuth?: string }> {
-  const { target } = input;
-  const auth = authOf(target);
-  if (target.type !== 'http' || auth === null) return { input };
+  const auth = authOf(input.target);
+  if (auth === null) return { input };
   const isKept = secretOf(auth) === maskedSecret;
   const hasSame = stored !== undefined && authOf(stored.handler.target)?.type === auth.type;
   if (isKept && hasSame && stored.sealedAuth !== undefined) return { input, sealedAuth: stored.sealedAuth };
-  requireSecret(target);
+  requireSecret(input.target);
   return {
-    input: { ...input, target: { ...target, auth: withSecret(auth) } },
+    input: withoutSecret(input),
     sealedAuth: sealSecret(await dataKey(), id, secretOf(auth)),
   };
 }

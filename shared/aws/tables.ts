@@ -9,6 +9,9 @@ export const handlersTable = {
   expiry: 'expiresAt',
 } as const;
 
+/** The partitions of the audit trail in the handlers table begin like this; no function may change or delete what is in them. */
+export const auditPartitionPrefix = 'AUDIT#';
+
 export const executionsTable = {
   partitionKey: 'pk',
   sortKey: 'sk',

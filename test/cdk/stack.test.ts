@@ -395,6 +395,32 @@ describe('permissions', () => {
     }
   });
 
+  it('lets no function change or delete a row of the audit trail', () => {
+    const onHandlers = (effect: string) =>
+      Object.values(policies).map(
+        (policy) =>
+          statementsOf(policy).filter(
+            ({ Effect, Resource: on }) => Effect === effect && JSON.stringify(on).includes('StorageHandlers'),
+          ).length,
+      );
+    expect(onHandlers('Deny')).toEqual([1, 1, 1, 1]);
+    expect(onHandlers('Allow')).toEqual([1, 1, 1, 1]);
+    const denied = Object.values(policies)
+      .flatMap(statementsOf)
+      .filter(({ Effect }) => Effect === 'Deny');
+    for (const { Action, Condition } of denied) {
+      // All that changes or deletes what is there: the single write, the batch, and PartiQL. Transactions need the right to the single one.
+      expect(Action).toEqual([
+        'dynamodb:BatchWriteItem',
+        'dynamodb:DeleteItem',
+        'dynamodb:PartiQLDelete',
+        'dynamodb:PartiQLUpdate',
+        'dynamodb:UpdateItem',
+      ]);
+      expect(Condition).toEqual({ 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': ['AUDIT#*'] } });
+    }
+  });
+
   it('names every action and every resource', () => {
     const statements = Object.values(policies).flatMap(statementsOf);
     expect(statements.length).toBeGreaterThan(0);

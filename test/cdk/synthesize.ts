@@ -57,12 +57,13 @@ export const resourceOf = (template: Template, type: string, prefix: string): Re
 export const statementsOf = (resource: Resource): Statement[] =>
   (resource.Properties['PolicyDocument'] as { Statement: Statement[] }).Statement;
 
-/** What the role of a function may do: its actions by the resource, as the stack calls it. */
+/** What the role of a function is allowed to do: its actions by the resource, as the stack calls it. */
 export function permissionsOf(template: Template, policyPrefix: string): Record<string, string[]> {
   const permissions = new Map<string, string[]>();
-  for (const { Action, Resource: on } of statementsOf(
+  for (const { Effect, Action, Resource: on } of statementsOf(
     resourceOf(template, 'AWS::IAM::Policy', policyPrefix),
   )) {
+    if (Effect !== 'Allow') continue;
     for (const resource of [on].flat()) {
       const name = nameOf(resource);
       permissions.set(name, [...(permissions.get(name) ?? []), ...[Action].flat()].toSorted());

@@ -7,6 +7,7 @@ export const variants = {
   'other retention': {
     retentionDays: 400,
     heldRetentionDays: 800,
+    auditRetentionDays: 1000,
     logRetentionDays: 365,
     executionsPointInTimeRecovery: true,
   },

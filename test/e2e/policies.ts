@@ -42,8 +42,8 @@ type Statement = {
 };
 
 /**
- * All that the roles of a stack's functions may do, as it was deployed. Throws when a policy says more than `Allow`, or is not the
- * role's own: that would not be read here.
+ * All that the roles of a stack's functions may do, as it was deployed; what is denied them besides is the emulator's to judge. Throws when a
+ * policy is not the role's own: that would not be read here.
  */
 export async function readPermissions(iam: IAMClient, stackName: string): Promise<Permission[]> {
   const permissions: Permission[] = [];
@@ -60,7 +60,8 @@ export async function readPermissions(iam: IAMClient, stackName: string): Promis
         for (const PolicyName of PolicyNames) {
           const { PolicyDocument = '' } = await iam.send(new GetRolePolicyCommand({ RoleName, PolicyName }));
           const document = JSON.parse(decodeURIComponent(PolicyDocument)) as { Statement: Statement[] };
-          permissions.push(...document.Statement.map((statement) => permissionOf(RoleName, statement)));
+          const allowing = document.Statement.filter(({ Effect }) => Effect === 'Allow');
+          permissions.push(...allowing.map((statement) => permissionOf(RoleName, statement)));
         }
       }
     }
@@ -68,8 +69,7 @@ export async function readPermissions(iam: IAMClient, stackName: string): Promis
   return permissions;
 }
 
-function permissionOf(roleName: string, { Effect, Action, Resource, Condition }: Statement): Permission {
-  if (Effect !== 'Allow') throw new Error(`${roleName}: the rules of this file know only what is allowed.`);
+function permissionOf(roleName: string, { Action, Resource, Condition }: Statement): Permission {
   return {
     role: roleOf(roleName),
     actions: [Action].flat(),

@@ -114,6 +114,9 @@ describe.runIf(process.platform === 'linux')('start.mjs', () => {
       expect(stdout).toContain(` ${process.pid} `);
       return stdout.trim().split(' ').at(-1) ?? '';
     };
-    expect(await Promise.all([arenasOfStart({}), arenasOfStart({ MALLOC_ARENA_MAX: '5' })])).toEqual(['2', '5']);
+    expect(await Promise.all([arenasOfStart({}), arenasOfStart({ MALLOC_ARENA_MAX: '5' })])).toEqual([
+      '2',
+      '5',
+    ]);
   });
 });

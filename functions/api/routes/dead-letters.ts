@@ -1,4 +1,5 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { actorOf } from '../actor.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
@@ -89,7 +90,17 @@ export function addDeadLetterRoutes(app: OpenAPIHono, services: Services): void 
 
   app.openapi(redrive, async (context) => {
     const { ids, cursor } = context.req.valid('json');
-    const result = ids === undefined ? await redriveAll(services, cursor) : await redriveSome(services, ids);
+    const result = await services.audit.record(
+      actorOf(context, services),
+      {
+        action: 'dead-letters.redrive',
+        subject: null,
+        before: null,
+        after: ids === undefined ? { all: true, cursor } : { ids },
+      },
+      () => (ids === undefined ? redriveAll(services, cursor) : redriveSome(services, ids)),
+      ({ redriven, notFound, unsent }) => ({ redriven, notFound, unsent }),
+    );
     return context.json({ ...result, remaining: result.nextCursor !== null }, 200);
   });
 }

@@ -5,6 +5,7 @@ import { TooLargeError } from '../../../shared/errors.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
 import { ownSources } from '../../../shared/events/sources.ts';
 import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
+import { actorOf } from '../actor.ts';
 import { NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
@@ -51,7 +52,9 @@ const publish = createRoute({
   },
 });
 
-export function addEventRoutes(app: OpenAPIHono, { publishEvent, idempotency, now }: Services): void {
+export function addEventRoutes(app: OpenAPIHono, services: Services): void {
+  const { audit, publishEvent, idempotency, now } = services;
+
   app.openapi(publish, async (context) => {
     const { type, objectId, data } = context.req.valid('json');
     const key = context.req.valid('header')['Idempotency-Key'];
@@ -59,7 +62,15 @@ export function addEventRoutes(app: OpenAPIHono, { publishEvent, idempotency, no
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
     const event = { type, source: ownSources.api, time, detail: { objectId, data } };
     requireSize(event);
-    const put = async () => ({ id: (await publishEvent(event)).id, time: time.toISOString() });
+    // Not its data: they are in the log, for as long as that is kept.
+    const published = { type, objectId };
+    const put = () =>
+      audit.record(
+        actorOf(context, services),
+        { action: 'event.publish', subject: null, before: null, after: published },
+        async () => ({ id: (await publishEvent(event)).id, time: time.toISOString() }),
+        ({ id }) => ({ eventId: id }),
+      );
     if (key === undefined) return context.json(await put(), 202);
     const body = JSON.stringify({ type, objectId, data });
     const { answer, replayed } = await idempotency.once({ key, body }, put);

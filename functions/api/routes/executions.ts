@@ -4,6 +4,7 @@ import { Execution, ExecutionDetail, summarize } from '../../../shared/execution
 import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
 import { log } from '../../../shared/log.ts';
+import { actorOf } from '../actor.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
@@ -93,10 +94,8 @@ const retry = createRoute({
   },
 });
 
-export function addExecutionRoutes(
-  app: OpenAPIHono,
-  { executions, handlers, reopener, hours }: Services,
-): void {
+export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
+  const { audit, executions, handlers, reopener, hours } = services;
   app.openapi(list, async (context) => {
     const { limit, cursor, ...filter } = context.req.valid('query');
     if (filter.from !== undefined && filter.to !== undefined && filter.from > filter.to) {
@@ -122,10 +121,17 @@ export function addExecutionRoutes(
     );
   });
   app.openapi(retry, async (context) => {
-    const { key } = await executions.get(context.req.valid('param').id);
+    const { id } = context.req.valid('param');
+    const { key, state } = await executions.get(id);
     const { handlerId } = readKey(key);
     requireEnabled(handlerId, await handlers.statusOf(handlerId));
-    const record = await reopener.retryNow(key);
+    const change = { subject: id, before: { status: state.status }, after: { status: 'waiting' } };
+    const record = await audit.record(
+      actorOf(context, services),
+      { action: 'execution.retry', ...change },
+      () => reopener.retryNow(key),
+      ({ generation }) => ({ generation }),
+    );
     // They say about how much ran, and are not worth an error to the person.
     await hours.flush().catch((error: unknown) => log.error('hours.not-flushed', { error }));
     return context.json(summarize(record), 202);

@@ -3,19 +3,20 @@ import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signatu
 import { ExecutionDetail } from '../../../shared/executions/execution.ts';
 import { HandlerInput, type Handler } from '../../../shared/handlers/handler.ts';
 import { openAuth, openSigning } from '../../../shared/handlers/registry.ts';
+import { actorOf } from '../actor.ts';
 import { NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireTarget } from '../require-target.ts';
 import type { Services } from '../services.ts';
-import { requireSecret } from '../target-secret.ts';
-import { testHandler } from '../test-handler.ts';
+import { requireSecret, withoutSecret } from '../target-secret.ts';
+import { testHandler, type HandlerTest } from '../test-handler.ts';
 
 const event = NewEvent.optional().describe(
   'Without it, the sample of the first event type that the handler asks for',
 );
 
-const HandlerTest = z
+const ShownTest = z
   .object({
     execution: ExecutionDetail.omit({ id: true })
       .nullable()
@@ -29,7 +30,7 @@ const HandlerTest = z
 
 const tested = {
   description: 'What was sent and what came back, whether it went well or not',
-  content: { 'application/json': { schema: HandlerTest } },
+  content: { 'application/json': { schema: ShownTest } },
 };
 
 const testSaved = createRoute({
@@ -76,7 +77,18 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const signing = { keys: [signingKeyOf(newSigningSecret())] };
     const auth = input.target.type === 'http' ? input.target.auth : null;
     requireSecret(input.target, 'handler.');
-    return context.json(await testHandler(services, { handler, signing, auth }, { event: given, send }), 200);
+    const test = () => testHandler(services, { handler, signing, auth }, { event: given, send });
+    if (!send) return context.json(await test(), 200);
+    const masked = withoutSecret(input);
+    return context.json(
+      await services.audit.record(
+        actorOf(context, services),
+        { action: 'handler.test', subject: null, before: null, after: masked },
+        test,
+        toResult,
+      ),
+      200,
+    );
   });
 
   app.openapi(testSaved, async (context) => {
@@ -87,8 +99,15 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const [signing, auth] = [openSigning(key, stored, now()), openAuth(key, stored)];
     const { event: given } = context.req.valid('json');
     return context.json(
-      await testHandler(services, { handler, signing, auth }, { event: given, send: true }),
+      await services.audit.record(
+        actorOf(context, services),
+        { action: 'handler.test', subject: handler.id, before: null, after: null },
+        () => testHandler(services, { handler, signing, auth }, { event: given, send: true }),
+        toResult,
+      ),
       200,
     );
   });
 }
+
+const toResult = ({ execution }: HandlerTest) => ({ status: execution?.status ?? null });

@@ -1,6 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
 import { Handler, HandlerInput, HandlerStatus } from '../../../shared/handlers/handler.ts';
+import { actorOf } from '../actor.ts';
 import { createHandlerEditor } from '../edit-handler.ts';
 import { etagOf } from '../etag.ts';
 import { listHandlers } from '../list-handlers.ts';
@@ -151,7 +152,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(create, async (context) => {
-    const { handler, secret } = await editor.create(context.req.valid('json'));
+    const { handler, secret } = await editor.create(context.req.valid('json'), actorOf(context, services));
     return context.json({ ...handler, secret }, 201, {
       etag: etagOf(handler),
       location: `/v1/handlers/${handler.id}`,
@@ -181,6 +182,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
     } = context.req.valid('json');
     const handler = await editor.replace({
       id: context.req.valid('param').id,
+      by: actorOf(context, services),
       ifMatch: context.req.valid('header')['if-match'],
       input,
     });
@@ -194,6 +196,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
     }
     const handler = await editor.patch({
       id: context.req.valid('param').id,
+      by: actorOf(context, services),
       ifMatch: context.req.valid('header')['if-match'],
       changes: context.req.valid('json'),
     });
@@ -203,23 +206,35 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(remove, async (context) => {
     await editor.remove({
       id: context.req.valid('param').id,
+      by: actorOf(context, services),
       ifMatch: context.req.valid('header')['if-match'],
     });
     return context.body(null, 204);
   });
 
   app.openapi(rotateSecret, async (context) => {
-    const { handler, secret } = await editor.rotateSecret(context.req.valid('param').id);
+    const { handler, secret } = await editor.rotateSecret({
+      id: context.req.valid('param').id,
+      by: actorOf(context, services),
+    });
     return context.json({ ...handler, secret }, 200, { etag: etagOf(handler) });
   });
 
   app.openapi(toggle('enable'), async (context) => {
-    const handler = await editor.setStatus(context.req.valid('param').id, 'enabled');
+    const handler = await editor.setStatus({
+      id: context.req.valid('param').id,
+      by: actorOf(context, services),
+      status: 'enabled',
+    });
     return context.json(handler, 200, { etag: etagOf(handler) });
   });
 
   app.openapi(toggle('disable'), async (context) => {
-    const handler = await editor.setStatus(context.req.valid('param').id, 'disabled');
+    const handler = await editor.setStatus({
+      id: context.req.valid('param').id,
+      by: actorOf(context, services),
+      status: 'disabled',
+    });
     return context.json(handler, 200, { etag: etagOf(handler) });
   });
 }

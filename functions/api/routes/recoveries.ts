@@ -1,6 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
 import { RecoverableStatus, Recovery } from '../../../shared/executions/recovery.ts';
+import { actorOf } from '../actor.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
@@ -82,7 +83,9 @@ const cancel = createRoute({
   responses: { 200: recoveryAnswer, ...problems(400, 404, 409) },
 });
 
-export function addRecoveryRoutes(app: OpenAPIHono, { handlers, recoveries, recoverables }: Services): void {
+export function addRecoveryRoutes(app: OpenAPIHono, services: Services): void {
+  const { audit, handlers, recoveries, recoverables } = services;
+
   app.openapi(recover, async (context) => {
     const { from, to, statuses, dryRun } = context.req.valid('json');
     if (from >= to) throw new InvalidInputError([{ field: 'from', message: 'must be earlier than "to"' }]);
@@ -95,7 +98,13 @@ export function addRecoveryRoutes(app: OpenAPIHono, { handlers, recoveries, reco
       statuses: RecoverableStatus.options.filter((status) => statuses.includes(status)),
     };
     if (dryRun) return context.json(await recoverables.count(range), 200);
-    const recovery = await recoveries.start(range);
+    const { handlerId: subject, ...asked } = range;
+    const recovery = await audit.record(
+      actorOf(context, services),
+      { action: 'handler.recover', subject, before: null, after: asked },
+      () => recoveries.start(range),
+      (begun) => ({ recoveryId: begun.id }),
+    );
     return context.json(recovery, 202, { location: `/v1/recoveries/${recovery.id}` });
   });
 
@@ -109,7 +118,19 @@ export function addRecoveryRoutes(app: OpenAPIHono, { handlers, recoveries, reco
     context.json(await recoveries.get(context.req.valid('param').id), 200),
   );
 
-  app.openapi(cancel, async (context) =>
-    context.json(await recoveries.cancel(context.req.valid('param').id), 200),
-  );
+  app.openapi(cancel, async (context) => {
+    const { id: subject } = context.req.valid('param');
+    const { status, found, released } = await recoveries.get(subject);
+    const recovery = await audit.record(
+      actorOf(context, services),
+      {
+        action: 'recovery.cancel',
+        subject,
+        before: { status, found, released },
+        after: { status: 'cancelled' },
+      },
+      () => recoveries.cancel(subject),
+    );
+    return context.json(recovery, 200);
+  });
 }

@@ -39,7 +39,7 @@ export async function startApi(around?: Environment) {
     {
       headers = {},
       app = router,
-      claims = { scope: 'handoff/admin' },
+      claims = { client_id: 'ops-script', scope: 'handoff/admin' },
     }: {
       headers?: Record<string, string>;
       app?: typeof router;
@@ -56,7 +56,7 @@ export async function startApi(around?: Environment) {
           body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
         }),
       },
-      { event: { requestContext: { authorizer: { jwt: { claims } } } } },
+      { event: { requestContext: { authorizer: { jwt: { claims } }, http: { sourceIp: '192.0.2.7' } } } },
     );
     const text = await response.text();
     return {

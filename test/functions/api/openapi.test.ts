@@ -61,6 +61,7 @@ const declared = {
   'GET /v1/stats': [200, 400],
   'GET /v1/dead-letters': [200, 400],
   'POST /v1/dead-letters/redrive': [200, 400, 413],
+  'GET /v1/audit': [200, 400],
 };
 
 describe('GET /v1/openapi.json', () => {
@@ -147,6 +148,7 @@ describe('GET /v1/openapi.json', () => {
       'POST /v1/recoveries/{id}/cancel': [recovery.id, recovery.id, 'x'.repeat(65), 'r_gone'].map(
         (recoveryId) => [`/v1/recoveries/${recoveryId}/cancel`],
       ),
+      'GET /v1/audit': [['/v1/audit'], ['/v1/audit?limit=0']],
       'GET /v1/handlers': [['/v1/handlers'], ['/v1/handlers?limit=0']],
       'POST /v1/handlers': [
         ['/v1/handlers', unchanged],
