@@ -124,6 +124,8 @@ export const Config = z.strictObject({
   allowHttp: DispatcherEnv.shape.ALLOW_HTTP,
   /** Comma-separated. @default '' */
   allowCidrs: DispatcherEnv.shape.ALLOW_CIDRS,
+  /** Comma-separated. @default '' */
+  redactPaths: DispatcherEnv.shape.REDACT_PATHS,
   /** @default null */
   alarmTopicArn: z
     .string()

@@ -79,6 +79,7 @@ export const EngineConfig = z.object({
     .default(false)
     .describe('Whether handlers may call plain http:// targets'),
   HANDOFF_ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
+  HANDOFF_REDACT_PATHS: sharedEnv.REDACT_PATHS,
 });
 export type EngineConfig = z.output<typeof EngineConfig>;
 

@@ -120,6 +120,7 @@ export async function startEngine(
       busName,
       allowHttp: config.HANDOFF_ALLOW_HTTP,
       allowCidrs: config.HANDOFF_ALLOW_CIDRS.join(','),
+      redactPaths: config.HANDOFF_REDACT_PATHS.join(','),
       retryScale: config.HANDOFF_RETRY_SCALE,
       circuitBreaker: config.HANDOFF_CIRCUIT_BREAKER,
       autoDisableDays: config.HANDOFF_AUTO_DISABLE_DAYS,

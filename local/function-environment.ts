@@ -8,6 +8,7 @@ export type FunctionSettings = {
   busName: string;
   allowHttp: boolean;
   allowCidrs: string;
+  redactPaths: string;
   retryScale: number;
   circuitBreaker: boolean;
   autoDisableDays: number;
@@ -43,6 +44,7 @@ export function setFunctionEnvironment(environment: NodeJS.ProcessEnv, settings:
     MAX_CONCURRENT_SCRIPTS: String(settings.maxConcurrentScripts),
     ALLOW_HTTP: String(settings.allowHttp),
     ALLOW_CIDRS: settings.allowCidrs,
+    REDACT_PATHS: settings.redactPaths,
     RETRY_SCALE: String(settings.retryScale),
     CIRCUITS: String(settings.circuitBreaker),
     AUTO_DISABLE_DAYS: String(settings.autoDisableDays),

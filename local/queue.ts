@@ -164,6 +164,8 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
     // The exclusive lock is what keeps a second engine off the folder. The kernel drops it with the process,
     // however that ends, so unlike a file with a process id it is never stale.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL');
+    // What is acknowledged is gone: an event may hold values that the log keeps only encrypted.
+    database.exec('PRAGMA secure_delete = ON');
     database.exec(`PRAGMA synchronous = ${fsync ? 'FULL' : 'NORMAL'}`);
     // In the middle of work only where there is no pause for it: after 16 MB rather than after 4 (the default).
     database.exec('PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864');

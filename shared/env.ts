@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseCidr } from './delivery/cidr.ts';
+import { RedactedPaths } from './events/redaction.ts';
 
 /** The variables that more than one function reads; a function's `env.ts` picks the ones it needs. */
 export const sharedEnv = {
@@ -41,6 +42,7 @@ export const sharedEnv = {
       }
     })
     .describe('Comma-separated address ranges that targets may be in although they are private'),
+  REDACT_PATHS: RedactedPaths,
   EVENT_BUS: z.string().min(1).describe('Name of the EventBridge bus that Handoff publishes on'),
   EVENTS_QUEUE: z.url().describe('URL of the queue that the dispatcher reads'),
   RETRIES_QUEUE: z.url().describe('URL of the queue that the retrier reads'),

@@ -38,6 +38,7 @@ export class Dispatcher extends Construct {
         HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.record,
         DATA_KEY: storage.dataKey.open,
+        REDACT_PATHS: config.redactPaths.join(','),
         EVENT_BUS: intake.publish,
         EVENTS_QUEUE: intake.send,
         RETRIES_QUEUE: retries.send,

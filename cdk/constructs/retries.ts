@@ -58,6 +58,7 @@ export class Retries extends Construct {
         HANDLERS_TABLE: storage.handlers.readAndStop,
         EXECUTIONS_TABLE: storage.log.resume,
         DATA_KEY: storage.dataKey.open,
+        REDACT_PATHS: config.redactPaths.join(','),
         EVENT_BUS: intake.publish,
         EVENTS_QUEUE: intake.send,
         RETRIES_QUEUE: this.send,
@@ -98,6 +99,8 @@ export class Retries extends Construct {
       environment: {
         HANDLERS_TABLE: storage.handlers.settle,
         EXECUTIONS_TABLE: storage.log.sweep,
+        DATA_KEY: storage.dataKey.open,
+        REDACT_PATHS: config.redactPaths.join(','),
         RETRIES_QUEUE: this.send,
         EVENTS_DEAD_LETTERS_QUEUE: intake.drainDeadLetters,
         UNDELIVERED_EVENTS_QUEUE: intake.drainUndelivered,

@@ -2,6 +2,7 @@ import { createAuditTrail } from '../../shared/audit/trail.ts';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createKeeping } from '../../shared/events/keeping.ts';
 import { createIdempotency } from '../../shared/events/idempotency.ts';
 import { createEventPublisher } from '../../shared/events/publish.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
@@ -31,6 +32,14 @@ export function buildServices(env: ApiEnv) {
   const sqs = createSqs();
   const table = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
+  const dataKey = createDataKey(env.DATA_KEY, {
+    dynamo,
+    kms: createKms(),
+    tableName: env.HANDLERS_TABLE,
+    mayCreate: true,
+  });
+  // It reads what was kept, and keeps nothing itself.
+  const keeping = createKeeping({ paths: [], dataKey });
   const hours = createHourlyCounts({ ...table, retention });
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const mover = createMover({ ...table, hours, wakeUps, retention });
@@ -50,12 +59,7 @@ export function buildServices(env: ApiEnv) {
       scale: env.RETRY_SCALE,
       now,
     }),
-    dataKey: createDataKey(env.DATA_KEY, {
-      dynamo,
-      kms: createKms(),
-      tableName: env.HANDLERS_TABLE,
-      mayCreate: true,
-    }),
+    dataKey,
     executions: createExecutionSearch({ ...table, shards: env.LOG_SHARDS }),
     readStats: createExecutionStats(table),
     hours,
@@ -75,7 +79,7 @@ export function buildServices(env: ApiEnv) {
       now,
     }),
     idempotency: createIdempotency({ dynamo, tableName: env.EXECUTIONS_TABLE, now }),
-    deadLetters: createDeadLetters({ ...table, keptDays: env.HELD_RETENTION_DAYS }),
+    deadLetters: createDeadLetters({ ...table, keeping, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     groupsClaim: env.GROUPS_CLAIM,
     publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),

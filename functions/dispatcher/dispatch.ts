@@ -157,14 +157,17 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
     );
     const batch = services.executionLog.openBatch();
     const ends = await Promise.all(
-      plans.map(({ arrival, groups }) =>
-        runEvent(services, { event: arrival.event, groups, deadline }, (record, call) =>
+      plans.map(async ({ arrival, groups }) => {
+        // What nobody asked for is not kept.
+        const isWanted = groups.some((group) => group.length > 0);
+        const event = isWanted ? await services.keeping.markRedacted(arrival.event) : arrival.event;
+        return runEvent(services, { event, groups, deadline }, (record, call) =>
           batch.add(record, {
             redelivered: arrival.receives > 1 || arrival.sentAgain,
             wasHalted: isHeldBack(call),
           }),
-        ),
-      ),
+        );
+      }),
     );
     const { written, unwritten, unwoken } = await batch.close();
     // After the log, or the next dispatcher would not find there what was done.

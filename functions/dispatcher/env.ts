@@ -5,6 +5,7 @@ export const DispatcherEnv = z.object({
   HANDLERS_TABLE: sharedEnv.HANDLERS_TABLE,
   EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
   DATA_KEY: sharedEnv.DATA_KEY,
+  REDACT_PATHS: sharedEnv.REDACT_PATHS,
   EVENT_BUS: sharedEnv.EVENT_BUS,
   EVENTS_QUEUE: sharedEnv.EVENTS_QUEUE,
   RETRIES_QUEUE: sharedEnv.RETRIES_QUEUE,

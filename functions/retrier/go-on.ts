@@ -7,12 +7,13 @@ import type { Services } from './services.ts';
  * To be done before the wake-up call is acknowledged. Throws when the queue does not take it; the call comes again then.
  */
 export async function goOn(
-  { currentRegistry, requeue }: Services,
+  { currentRegistry, keeping, requeue }: Services,
   { key, event }: ExecutionRecord,
 ): Promise<void> {
   const { handlerId, time } = readKey(key);
   const found = (await currentRegistry()).find(handlerId);
   if (found === null || found === 'archived' || found.handler.onFailure !== 'halt') return;
-  const { unsent } = await requeue([{ body: event.raw, sentAt: new Date(time), goesOnAt: placeIn(key) }]);
+  const body = await keeping.reveal(event);
+  const { unsent } = await requeue([{ body, sentAt: new Date(time), goesOnAt: placeIn(key) }]);
   for (const { error } of unsent) throw error;
 }

@@ -41,16 +41,19 @@ export async function runAttempt(
   // Where the table was slow, calls that were held up would go off together.
   const need = slotNeed(registered.handler, execution, slot, now());
   if (need !== null) return waitForNextSlot(services, need, execution, claim);
-  const event = eventOf(execution);
+  const event = await readEvent(services, execution);
   const settled = await attemptClaimed(services, registered, execution, event);
   return conclude(services, settled, event, await claims.settle(execution, settled, claim));
 }
 
-/** The event of an execution, which was read once when it came. Throws when it cannot be read any more. */
-export function eventOf({ record }: Pick<ClaimedExecution, 'record'>): DomainEvent {
-  const parsed = parseEvent(record.event.raw);
+/** The event of an execution, which was read once when it came. Rejects when it cannot be read any more. */
+export async function readEvent(
+  { keeping }: Pick<Services, 'keeping'>,
+  { record }: Pick<ClaimedExecution, 'record'>,
+): Promise<DomainEvent> {
+  const parsed = parseEvent(await keeping.reveal(record.event));
   if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
-  return parsed.event;
+  return keeping.markRedacted(parsed.event);
 }
 
 /** Makes the attempt of a claimed execution, but for the call when too many have been lost. */

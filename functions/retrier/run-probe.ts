@@ -7,7 +7,7 @@ import { keepParked } from '../../shared/executions/settle.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import { goOn } from './go-on.ts';
 import type { AttemptResult } from './attempt-result.ts';
-import { attemptClaimed, conclude, eventOf, leaseMsFor } from './run-attempt.ts';
+import { attemptClaimed, conclude, leaseMsFor, readEvent } from './run-attempt.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -53,7 +53,7 @@ async function makeProbe(
     await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
     return 'over';
   }
-  const event = eventOf(execution);
+  const event = await readEvent(services, execution);
 
   const calledAt = now();
   let sign = signOf({ kind: 'put-off', reason: 'busy' });

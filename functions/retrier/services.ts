@@ -4,6 +4,7 @@ import { createDynamo, createEventBridge, createKms, createSqs } from '../../sha
 import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createKeeping } from '../../shared/events/keeping.ts';
 import { createAnnouncer } from '../../shared/events/own-events.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createClaims } from '../../shared/executions/claim.ts';
@@ -42,6 +43,7 @@ export function buildServices(
     tableName: env.HANDLERS_TABLE,
     mayCreate: false,
   });
+  const keeping = createKeeping({ paths: env.REDACT_PATHS, dataKey });
   const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const hours = createHourlyCounts({ ...executions, retention });
@@ -77,7 +79,8 @@ export function buildServices(
     disableHandler,
     currentRegistry,
     slots: createSlots(createRateLimits({ dynamo, tableName: env.HANDLERS_TABLE, now })),
-    deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
+    keeping,
+    deadLetters: createDeadLetters({ ...executions, keeping, keptDays: env.HELD_RETENTION_DAYS }),
     claims: createClaims({ ...executions, hours, wakeUps, retention, scale: env.RETRY_SCALE }),
     postpone: createPostponer({ ...executions, wakeUps }),
     wakeUps,

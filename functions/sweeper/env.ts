@@ -4,6 +4,8 @@ import { sharedEnv } from '../../shared/env.ts';
 export const SweeperEnv = z.object({
   HANDLERS_TABLE: sharedEnv.HANDLERS_TABLE,
   EXECUTIONS_TABLE: sharedEnv.EXECUTIONS_TABLE,
+  DATA_KEY: sharedEnv.DATA_KEY,
+  REDACT_PATHS: sharedEnv.REDACT_PATHS,
   RETRIES_QUEUE: sharedEnv.RETRIES_QUEUE,
   EVENTS_DEAD_LETTERS_QUEUE: z.url().describe('URL of the queue of events that the dispatcher gave up on'),
   UNDELIVERED_EVENTS_QUEUE: z

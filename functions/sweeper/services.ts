@@ -1,5 +1,6 @@
-import { createDynamo, createSqs } from '../../shared/aws/clients.ts';
+import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createKeeping } from '../../shared/events/keeping.ts';
 import { createAttention } from '../../shared/executions/attention.ts';
 import { createDueIndex } from '../../shared/executions/due.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
@@ -9,6 +10,7 @@ import { createRecoverables } from '../../shared/executions/recoverable.ts';
 import { createRecoveries } from '../../shared/executions/recoveries.ts';
 import { createRecoveryTurns } from '../../shared/executions/recovery-turn.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
+import { createDataKey } from '../../shared/handlers/data-key.ts';
 import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { SweeperEnv } from './env.ts';
@@ -22,6 +24,13 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
   const sqs = createSqs();
   const dynamo = createDynamo();
   const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
+  const dataKey = createDataKey(env.DATA_KEY, {
+    dynamo,
+    kms: createKms(),
+    tableName: env.HANDLERS_TABLE,
+    mayCreate: false,
+  });
+  const keeping = createKeeping({ paths: env.REDACT_PATHS, dataKey });
   const retention = { endedDays: env.RETENTION_DAYS, heldDays: env.HELD_RETENTION_DAYS };
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const hours = createHourlyCounts({ ...executions, retention });
@@ -52,7 +61,7 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
     recoverables: createRecoverables({ ...executions, shards: env.LOG_SHARDS, retention }),
     dueIndex: createDueIndex({ ...executions, scale: env.RETRY_SCALE }),
     wakeUps,
-    deadLetters: createDeadLetters({ ...executions, keptDays: env.HELD_RETENTION_DAYS }),
+    deadLetters: createDeadLetters({ ...executions, keeping, keptDays: env.HELD_RETENTION_DAYS }),
     deadLetterQueues: {
       events: env.EVENTS_DEAD_LETTERS_QUEUE,
       undelivered: env.UNDELIVERED_EVENTS_QUEUE,

@@ -16,8 +16,6 @@ type BeginRow = Change & { by: string; ip: string };
 /** Written when it is known how the change ended. Beside the first row, because nobody may touch that one. */
 type EndRow = { outcome: 'done' | 'refused'; endedAt: string; result?: unknown };
 
-export type AuditTrail = ReturnType<typeof createAuditTrail>;
-
 /**
  * Who changed what, in the handlers table, a partition a month. Rows are only ever added: the roles of the functions have no right to
  * change or delete them.

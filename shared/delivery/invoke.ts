@@ -1,6 +1,8 @@
+import type { KeyObject } from 'node:crypto';
 import type { LambdaClient } from '@aws-sdk/client-lambda';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
+import { secretOf } from '../handlers/auth.ts';
 import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';
@@ -8,6 +10,7 @@ import { sendAuthorized, type OpenAuth } from './authorize.ts';
 import { deliverHttp } from './http.ts';
 import type { Tokens } from './oauth.ts';
 import { unanswered, type Outcome } from './outcome.ts';
+import { redactOutcome } from './redact-outcome.ts';
 import { buildInvocation, buildRequest, sentHttpRequestOf, webhookIdOf } from './request.ts';
 import { invokeScript } from './script.ts';
 import { signDelivery } from './signature.ts';
@@ -68,7 +71,9 @@ async function invokeHttp(
     if (tokenProblem !== null)
       return unanswered(`refused target.auth.tokenUrl: ${tokenProblem}`, { retryable: false });
   }
-  return sendAuthorized(tokens, auth, target.timeoutMs, (authHeaders, timeoutMs) => {
+  // What it answers is kept, and some endpoints answer with what they got.
+  const secrets = [...secretsOf(signing.keys, auth), ...(event.redacted?.values ?? [])];
+  const outcome = await sendAuthorized(tokens, auth, target.timeoutMs, (authHeaders, timeoutMs) => {
     const request = buildRequest(sentHttpRequestOf(target), {
       event,
       webhookId: webhookIdOf(event.id, handler.id),
@@ -76,9 +81,22 @@ async function invokeHttp(
       sign: (delivery) => signDelivery(signing.keys, delivery),
       authHeaders,
     });
+    secrets.push(...credentialsIn(request.headers, authHeaders));
     return deliverHttp(agent, { ...request, timeoutMs });
   });
+  return redactOutcome(outcome, secrets);
 }
+
+const secretsOf = (keys: readonly KeyObject[], auth: OpenAuth): string[] => [
+  ...keys.map((key) => key.export().toString('base64')),
+  ...(auth === null || 'problem' in auth ? [] : [secretOf(auth)]),
+];
+
+/** The values of the headers that say who calls and who signed, whole and without what they begin with. */
+const credentialsIn = (headers: Record<string, string>, authHeaders: Record<string, string>): string[] => [
+  ...Object.values(authHeaders).flatMap((value) => [value, value.replace(/^(?:Basic|Bearer) /u, '')]),
+  ...(headers['webhook-signature'] ?? '').split(' ').flatMap((one) => [one, one.replace(/^v1,/u, '')]),
+];
 
 async function invokeScriptTarget(
   { lambda, scripts, scriptFunctionPrefix }: InvokeServices,
@@ -90,9 +108,10 @@ async function invokeScriptTarget(
   if (!scripts.has(target.script)) {
     return unanswered(`script: "${target.script}" is not part of this deployment`, { retryable: false });
   }
-  return invokeScript(lambda, {
+  const outcome = await invokeScript(lambda, {
     functionName: scriptFunctionPrefix + target.script,
     payload: buildInvocation(event, handler, execution),
     timeoutMs: target.timeoutMs,
   });
+  return redactOutcome(outcome, event.redacted?.values ?? []);
 }

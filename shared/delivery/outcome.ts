@@ -45,6 +45,9 @@ export const maxResponseBytes = 4096;
 /** Of what a script prints the last part is kept, as much as Lambda hands back (`LogType: Tail`), in bytes. */
 export const maxOutputBytes = 4096;
 
+/** What a script says of its failure is kept up to this length, in characters. */
+export const maxErrorLength = 500;
+
 /**
  * Whether another attempt can succeed with nothing changed, judged by the status of a failed answer: the target
  * was too slow (408), busy with the same object (409), not ready (425), asked for patience (429), or broken (5xx).

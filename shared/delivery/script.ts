@@ -6,7 +6,7 @@ import {
   ResourceNotFoundException,
   TooManyRequestsException,
 } from '@aws-sdk/client-lambda';
-import { maxOutputBytes, maxResponseBytes, unanswered, type Outcome } from './outcome.ts';
+import { maxErrorLength, maxOutputBytes, maxResponseBytes, unanswered, type Outcome } from './outcome.ts';
 
 /** One call of a script's Lambda. */
 export type ScriptRequest = {
@@ -183,8 +183,6 @@ function outOfMemory(log: Buffer): string {
   const { sizeMb } = memoryOf(log);
   return `used more than its memory${sizeMb === undefined ? '' : ` of ${sizeMb} MB`}`;
 }
-
-const maxErrorLength = 500;
 
 /** For lists and search: without line breaks and control characters, and not too long. */
 const oneLine = (text: string): string =>

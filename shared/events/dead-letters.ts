@@ -9,6 +9,7 @@ import {
 import { z } from 'zod';
 import { expiresAfter } from '../aws/tables.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
+import type { Keeping } from './keeping.ts';
 
 /** What could not be read or run, and why. It is kept with its reason, for people; only they have it tried again. */
 export type DeadLetter = {
@@ -50,18 +51,24 @@ const maxReads = 10;
 export function createDeadLetters({
   dynamo,
   tableName,
+  keeping,
   keptDays,
   now,
 }: {
   dynamo: DynamoDBDocumentClient;
   tableName: string;
+  keeping: Keeping;
   keptDays: number;
   now: () => Date;
 }) {
-  /** Stores a dead letter whole. The row comes last: where it stands, its body is complete. */
+  /**
+   * Stores a dead letter whole; what is redacted in it is sealed, behind the rest. The row comes last: where it stands, its body is complete.
+   */
   async function record({ id, receivedAt, reason, body }: DeadLetter): Promise<void> {
     const expiresAt = expiresAfter(now(), keptDays);
-    const bytes = Buffer.from(body);
+    const { raw, sealed = new Uint8Array() } = await keeping.keep(body);
+    const text = Buffer.from(raw);
+    const bytes = Buffer.concat([text, sealed]);
     // An empty body has a part too: it is what a letter is found by.
     const parts = Array.from({ length: Math.max(1, Math.ceil(bytes.length / partBytes)) }, (_, index) =>
       bytes.subarray(index * partBytes, (index + 1) * partBytes),
@@ -71,15 +78,15 @@ export function createDeadLetters({
         pk: deadLetterBodyPartition(id),
         sk: String(index),
         part,
-        ...(index === 0 && { receivedAt: receivedAt.toISOString() }),
+        ...(index === 0 && { receivedAt: receivedAt.toISOString(), sealedBytes: sealed.length }),
         expiresAt,
       });
     }
     await put({
       ...rowKey(id, receivedAt.toISOString()),
       reason,
-      body: headOf(bytes),
-      bodyBytes: bytes.length,
+      body: headOf(text),
+      bodyBytes: text.length,
       bodyParts: parts.length,
       expiresAt,
     });
@@ -156,12 +163,12 @@ export function createDeadLetters({
     return Item;
   }
 
-  /** The whole body of a dead letter; null when another request is just removing it. */
+  /** The whole body of a dead letter, as it came; null when another request is just removing it. */
   async function readBody({
     id,
     bodyBytes,
   }: Pick<ListedDeadLetter, 'id' | 'bodyBytes'>): Promise<string | null> {
-    const parts: Uint8Array[] = [];
+    const items: Record<string, unknown>[] = [];
     const pages = paginateQuery(
       { client: dynamo },
       {
@@ -171,9 +178,12 @@ export function createDeadLetters({
         ConsistentRead: true,
       },
     );
-    for await (const { Items = [] } of pages) parts.push(...Items.map(({ part }) => part as Uint8Array));
-    const bytes = Buffer.concat(parts);
-    return bytes.length === bodyBytes ? bytes.toString() : null;
+    for await (const { Items = [] } of pages) items.push(...Items);
+    const bytes = Buffer.concat(items.map(({ part }) => part as Uint8Array));
+    const sealedBytes = (items[0]?.['sealedBytes'] as number | undefined) ?? 0;
+    if (bytes.length !== bodyBytes + sealedBytes) return null;
+    const raw = bytes.subarray(0, bodyBytes).toString();
+    return sealedBytes === 0 ? raw : keeping.reveal({ raw, sealed: bytes.subarray(bodyBytes) });
   }
 
   /**

@@ -1,3 +1,4 @@
+import type { KeptText } from '../events/keeping.ts';
 import { z } from 'zod';
 import type { SentRequest } from '../delivery/request.ts';
 import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle.ts';
@@ -22,8 +23,8 @@ export type Attempt = z.output<typeof Attempt>;
 export type ExecutionRecord = {
   key: ExecutionKey;
   handlerName: string;
-  /** The event's type and time, its entity's id, and the event itself as it came. */
-  event: { type: string; time: string; objectId: string | number | null; raw: string };
+  /** The event's type and time, its entity's id, and the event itself: as it came, but for the values that are redacted. */
+  event: { type: string; time: string; objectId: string | number | null } & KeptText;
   state: ExecutionState;
   /** Raised when an ended execution is run again by a person or a replay. */
   generation: number;
@@ -42,7 +43,7 @@ export type ExecutionRecord = {
 
 /** What lists need of a record: all but the event itself and the request. */
 export type ListedExecution = Omit<ExecutionRecord, 'event' | 'request'> & {
-  event: Omit<ExecutionRecord['event'], 'raw'>;
+  event: Omit<ExecutionRecord['event'], keyof KeptText>;
 };
 
 /** An execution in the lists of the API. */

@@ -48,6 +48,7 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
     attemptCount: record.attemptCount,
     attempts: record.attempts.map(omitNulls),
     ...(request === null ? {} : { request }),
+    ...(event.sealed === undefined ? {} : { eventSealed: event.sealed }),
     ...expiry(state, retention, now),
   };
   return { ...item, eventBody: packEvent(event.raw, itemBytes(item)) };
@@ -55,11 +56,15 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
 
 /** The record in a DynamoDB item. */
 export function fromItem(item: Record<string, unknown>): ExecutionRecord {
-  const { eventBody, request } = item as StoredExecution;
+  const { eventBody, eventSealed, request } = item as StoredExecution;
   const listed = fromListedItem(item);
   return {
     ...listed,
-    event: { ...listed.event, raw: unpackEvent(eventBody) },
+    event: {
+      ...listed.event,
+      raw: unpackEvent(eventBody),
+      ...(eventSealed === undefined ? {} : { sealed: eventSealed }),
+    },
     request: request ?? null,
   };
 }
@@ -138,6 +143,8 @@ type StoredExecution = {
   attempts: (Pick<Attempt, 'number' | 'at' | 'durationMs'> & Partial<Attempt>)[];
   request?: NonNullable<ExecutionRecord['request']>;
   eventBody: string | Uint8Array;
+  /** The values that are redacted in it. */
+  eventSealed?: Uint8Array;
 };
 
 const stateOf = ({

@@ -20,11 +20,11 @@ export type Beginning = Pick<
 export const beginExecution = (
   key: ExecutionKey,
   handler: { name: string },
-  { type, time, objectId, raw }: DomainEvent,
+  { type, time, objectId, raw, redacted }: DomainEvent,
 ): Beginning => ({
   key,
   handlerName: handler.name,
-  event: { type, time, objectId, raw },
+  event: { type, time, objectId, ...(redacted ? { raw: redacted.raw, sealed: redacted.sealed } : { raw }) },
   generation: 1,
   attemptsBefore: 0,
   putOffs: 0,

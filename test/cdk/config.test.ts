@@ -31,6 +31,7 @@ describe('parseConfig', () => {
       autoDisableDays: 5,
       allowHttp: false,
       allowCidrs: [],
+      redactPaths: [],
       alarmTopicArn: null,
     });
   });
@@ -96,6 +97,7 @@ describe('parseConfig', () => {
     ['autoDisableDays', '400'],
     ['allowHttp', 'perhaps'],
     ['allowCidrs', '10.0.0.0'],
+    ['redactPaths', 'data.iban'],
     ['allowCidrs', '10.0.0.0/8,localhost/8'],
     ['allowCidrs', '10.0.0.0/33'],
     ['allowCidrs', '::ffff:10.0.0.0/104'],

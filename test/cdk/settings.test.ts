@@ -126,6 +126,11 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
     ...variable('ALLOW_HTTP', 'true', [dispatcher, retrier, api]),
     ...variable('ALLOW_CIDRS', '10.0.0.0/8', [dispatcher, retrier, api]),
   },
+  'values that are kept encrypted': variable('REDACT_PATHS', 'detail.data.iban,detail.data.cards.*.number', [
+    dispatcher,
+    retrier,
+    sweeper,
+  ]),
   'alarms that somebody hears': {
     ...Object.fromEntries(alarms.map((id) => [`${id}.AlarmActions`, [alarmTopicArn]])),
     'MonitoringSweeperStoppedAlarm.InsufficientDataActions': [alarmTopicArn],

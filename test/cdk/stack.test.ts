@@ -358,6 +358,7 @@ describe('permissions', () => {
       StorageHandlers: ['dynamodb:DeleteItem', 'dynamodb:GetItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       StorageExecutions: ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'],
       'StorageExecutions/index/attention': ['dynamodb:Query'],
+      StorageDataKey: ['kms:Decrypt'],
       RetriesQueue: ['sqs:SendMessage'],
       IntakeEventsDeadLetters: drained,
       IntakeUndeliveredEvents: drained,
@@ -389,7 +390,7 @@ describe('permissions', () => {
     const onKey = Object.values(policies)
       .flatMap(statementsOf)
       .filter(({ Action }) => [Action].flat().some((action) => action.startsWith('kms:')));
-    expect(onKey).toHaveLength(3);
+    expect(onKey).toHaveLength(4);
     for (const { Condition } of onKey) {
       expect(Condition).toEqual({ StringEquals: { 'kms:EncryptionContext:purpose': 'handoff-data-key' } });
     }

@@ -21,5 +21,6 @@ export const variants = {
   'a longer time of failures': { autoDisableDays: 10 },
   'events at once': { batchWindowSeconds: 0 },
   'targets in a private network': { allowHttp: true, allowCidrs: '10.0.0.0/8' },
+  'values that are kept encrypted': { redactPaths: 'detail.data.iban, detail.data.cards[*].number' },
   'alarms that somebody hears': { alarmTopicArn: 'arn:aws:sns:eu-central-1:123456789012:on-call' },
 } as const satisfies Record<string, Record<string, unknown>>;

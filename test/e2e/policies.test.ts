@@ -76,6 +76,12 @@ const reasons: readonly (readonly [role: string, action: string, resource: strin
     ),
   ),
   [
+    'RetriesSweep',
+    'kms:Decrypt',
+    '',
+    'seals what is redacted in a dead letter, where the setting redactPaths names it',
+  ],
+  [
     'DispatcherDispatch',
     'sqs:SendMessage',
     'EventsQueue',

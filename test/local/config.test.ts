@@ -17,6 +17,7 @@ describe('parseConfig', () => {
       HANDOFF_AUTO_DISABLE_DAYS: 5,
       HANDOFF_ALLOW_HTTP: false,
       HANDOFF_ALLOW_CIDRS: [],
+      HANDOFF_REDACT_PATHS: [],
       HANDOFF_SCRIPTS: fileURLToPath(new URL('../../functions/scripts', import.meta.url)),
       PATH: '',
     });

@@ -18,6 +18,7 @@ const settings = {
   busName: 'handoff',
   allowHttp: true,
   allowCidrs: '127.0.0.0/8',
+  redactPaths: 'detail.data.iban',
   retryScale: 0.5,
   circuitBreaker: false,
   autoDisableDays: 7,

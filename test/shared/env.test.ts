@@ -20,6 +20,7 @@ describe('parseEnv', () => {
       LOG_SHARDS: 1,
       ALLOW_HTTP: false,
       ALLOW_CIDRS: [],
+      REDACT_PATHS: [],
       SCRIPTS: [],
       SCRIPT_FUNCTION_PREFIX: '',
       RETENTION_DAYS: 30,

@@ -6,6 +6,7 @@ import {
   deadLettersPartition,
 } from '../../../shared/events/dead-letters.ts';
 import { encodeCursor } from '../../../shared/cursor.ts';
+import { aKeeping } from '../../support/keeping.ts';
 import { createClock } from '../../support/clock.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
 import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
@@ -27,6 +28,7 @@ function openDeadLetters(answer?: Answer) {
   const deadLetters = createDeadLetters({
     dynamo: recording.dynamo,
     tableName: db.executionsTable,
+    keeping: aKeeping(),
     keptDays: 90,
     now: clock.now,
   });

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createDeadLetters, type DeadLetters } from '../../../shared/events/dead-letters.ts';
 import { discardWakeUps, drainDeadLetters, maxDrained } from '../../../shared/events/drain.ts';
 import { startEnvironment, type Environment } from '../../functions/environment.ts';
+import { aKeeping } from '../../support/keeping.ts';
 import { anEvent } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';
 import { createRecordingDynamo, type Answer } from '../../support/sdk-calls.ts';
@@ -31,6 +32,7 @@ function openDeadLetters(answer?: Answer): DeadLetters {
   return createDeadLetters({
     dynamo,
     tableName: environment.executionsTable,
+    keeping: aKeeping(),
     keptDays: 90,
     now: clock.now,
   });

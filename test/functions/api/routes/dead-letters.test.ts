@@ -4,6 +4,7 @@ import { drainDeadLetters } from '../../../../shared/events/drain.ts';
 import { createSqs } from '../../../../shared/aws/clients.ts';
 import { startDispatcher } from '../../dispatcher/dispatcher.ts';
 import { captureLog } from '../../log-lines.ts';
+import { aKeeping } from '../../../support/keeping.ts';
 import { fieldsOf, messageOf, startApi, type Api } from '../api.ts';
 import { messageFrom } from '../../message.ts';
 
@@ -30,6 +31,7 @@ async function record(...letters: Partial<DeadLetter>[]): Promise<void> {
   const deadLetters = createDeadLetters({
     dynamo: api.dynamo,
     tableName: api.executionsTable,
+    keeping: aKeeping(),
     keptDays: 90,
     now: () => new Date(),
   });

@@ -1,0 +1,55 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { DomainEvent } from './envelope.ts';
+import { openBytes, sealBytes } from '../handlers/secret-envelope.ts';
+import type { DataKey } from '../handlers/data-key.ts';
+import { redact, restore, wordsIn, type Cut, type RedactedPath } from './redaction.ts';
+
+/** The text of an event as it is stored. */
+export type KeptText = {
+  /** With `"***"` in the place of each redacted value. */
+  raw: string;
+  /** The redacted values, encrypted; absent when there are none. */
+  sealed?: Uint8Array;
+};
+
+/** How events are kept that have redacted values: readable without them, and whole for whoever has the data key. */
+export type Keeping = ReturnType<typeof createKeeping>;
+
+const context = 'handoff/event';
+
+/** @param paths of the values that are redacted */
+export function createKeeping({ paths, dataKey }: { paths: readonly RedactedPath[]; dataKey: DataKey }) {
+  /**
+   * The text as it is to be stored. Rejects when there is something to redact and the deployment has no data key yet, which comes with its
+   * first handler.
+   */
+  async function keep(text: string): Promise<KeptText> {
+    const redacted = redact(text, paths);
+    if (redacted === null) return { raw: text };
+    return { raw: redacted.text, sealed: await sealCuts(redacted.cuts) };
+  }
+
+  /** The event with what is to be kept of it. Rejects as `keep` does. */
+  async function markRedacted(event: DomainEvent): Promise<DomainEvent> {
+    const redacted = redact(event.raw, paths);
+    if (redacted === null) return event;
+    const { text: raw, cuts } = redacted;
+    return { ...event, redacted: { raw, sealed: await sealCuts(cuts), values: wordsIn(cuts) } };
+  }
+
+  /** The text as it came. Rejects when it cannot be opened: it was sealed with another data key, or was changed. */
+  async function reveal({ raw, sealed }: KeptText): Promise<string> {
+    return sealed === undefined ? raw : restore(raw, await openCuts(sealed));
+  }
+
+  async function sealCuts(cuts: readonly Cut[]): Promise<Uint8Array> {
+    return sealBytes(await dataKey(), context, deflateRawSync(JSON.stringify(cuts)));
+  }
+
+  async function openCuts(sealed: Uint8Array): Promise<Cut[]> {
+    const values = inflateRawSync(openBytes(await dataKey(), context, sealed));
+    return JSON.parse(values.toString('utf8')) as Cut[];
+  }
+
+  return { keep, markRedacted, reveal };
+}
