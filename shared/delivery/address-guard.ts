@@ -30,8 +30,8 @@ export type AddressGuard = {
   /** Why this address (IPv4, or IPv6 without brackets) must not be called, e.g. `127.0.0.1 is a loopback address`; null when it may. */
   addressProblem: (address: string) => string | null;
   /**
-   * The same for the host of a URL, before any DNS: literal addresses and `localhost`. Null for every other
-   * name; what that resolves to is judged by `lookup`.
+   * The same for the host of a URL, before any DNS: literal addresses, `localhost`, and names with an empty label.
+   * Null for every other name; what that resolves to is judged by `lookup`.
    *
    * @param hostname `new URL(text).hostname`, never text that a person typed: the URL parser turns `2130706433`,
    * `0x7f.1` and full-width digits into `127.0.0.1`, this function does not
@@ -95,8 +95,10 @@ export function createAddressGuard(
   const hostProblem: AddressGuard['hostProblem'] = (hostname) => {
     const host = hostname
       .replace(/^\[(?<ipv6>.*)\]$/u, '$<ipv6>')
-      .replace(/\.+$/u, '')
+      .replace(/\.$/u, '')
       .toLowerCase();
+    // No resolver can know such a name, but the URL parser lets it through, `127.0.0.1..` too.
+    if (host.split('.').includes('')) return `${hostname} is not the name of a host`;
     if (isIP(host) !== 0) return addressProblem(host);
     // RFC 6761, 6.3: these names mean loopback, whatever a resolver says.
     if (host !== 'localhost' && !host.endsWith('.localhost')) return null;
@@ -162,17 +164,28 @@ const platformServices: readonly Cidr[] = [
   '100.100.100.200/32', // Alibaba Cloud: metadata
   '168.63.129.16/32', // Azure: WireServer, which hands out a machine's goal state
   '192.0.0.192/32', // Oracle Cloud: metadata
+  'fd00:c1::a9fe:a9fe/128', // Oracle Cloud: metadata
+  'fd00:42::42/128', // Scaleway: metadata
+  'fd00:a9fe:a9fe::1/128', // Akamai (Linode): metadata
 ].map((text) => ipaddr.parseCIDR(text));
 
 const globalUnicastIpv6 = ipaddr.IPv6.parseCIDR('2000::/3');
 // RFC 4291, 2.5.5.1, deprecated; ipaddr.js has no name for it.
 const ipv4CompatibleIpv6 = ipaddr.IPv6.parseCIDR('::/96');
 
+/**
+ * ISATAP (RFC 5214, 6.1): 0000:5efe or 0200:5efe and an IPv4 address stand in the last 64 bits under any prefix, and a router of
+ * that kind sends to the IPv4 address. One in two thousand million public addresses looks so by chance.
+ */
+const isIsatap = ({ parts }: ipaddr.IPv6): boolean => ((parts[4] ?? 0) & 0xfcff) === 0 && parts[5] === 0x5efe;
+
 function judge(address: Address): Verdict | null {
   const isPlatformService = platformServices.some(
     ([network, bits]) => network.kind() === address.kind() && address.match(network, bits),
   );
   if (isPlatformService) return { what: 'an address of the cloud platform', opens: 'never' };
+  // Before the range: it can have any prefix, one that is allowed too.
+  if (address instanceof ipaddr.IPv6 && isIsatap(address)) return judgeRange('ipv4Mapped');
   const range = address.range();
   if (range !== 'unicast') return judgeRange(range);
   if (address instanceof ipaddr.IPv4) return null;
@@ -210,7 +223,9 @@ function judgeRange(range: Exclude<RangeName, 'unicast'>): Verdict {
     case 'broadcast':
       return { what: 'a broadcast address', opens: 'never' };
     // A gateway on the way may send these on to the IPv4 address inside, which can be any. (The mapped form
-    // has become IPv4 before it comes here; the compatible one is sent here under its name.)
+    // has become IPv4 before it comes here; the compatible one and ISATAP are sent here under its name.)
+    // 64:ff9b::/96 (NAT64) counts as globally reachable; it is refused with a public address inside too, so that no
+    // gateway has to be trusted to mean the same address. A target that has one can be named by it.
     case 'ipv4Mapped':
     case 'rfc6145':
     case 'rfc6052':

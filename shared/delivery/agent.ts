@@ -48,6 +48,8 @@ function guardedConnector(guard: AddressGuard): buildConnector.connector {
     allowH2: false,
     timeout: connectTimeoutMs,
     lookup: guard.lookup,
+    // Said, because the default is what NODE_TLS_REJECT_UNAUTHORIZED says.
+    rejectUnauthorized: true,
     autoSelectFamily: true,
     // Node gives up on an address after 250 ms and tries the next: too soon for a target on another continent
     // whose other address cannot be reached from here.

@@ -121,6 +121,7 @@ function urlProblem(text: string): string | null {
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must begin with https:// or http://';
   if (url.username !== '' || url.password !== '') return 'must not contain a user name or password';
+  if (url.port === '0') return 'must not have the port 0: nothing can listen there';
   if (url.hash !== '') return 'must not contain a fragment (#)';
   return null;
 }
