@@ -5,7 +5,7 @@
  * @type {import('dependency-cruiser').IConfiguration}
  */
 const pureCore =
-  '^shared/(aws/queues|events/(envelope|format)|handlers/(handler|auth)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
+  '^shared/(aws/queues|events/(envelope|format)|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
 
 export default {
   forbidden: [

@@ -106,7 +106,11 @@ const openDocuments = new Map<string, unknown>([
 
 function sendJson(response: ServerResponse, value: unknown): void {
   const body = JSON.stringify(value);
-  response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) });
+  response.writeHead(200, {
+    'content-type': 'application/json',
+    'x-content-type-options': 'nosniff',
+    'content-length': Buffer.byteLength(body),
+  });
   response.end(body);
 }
 

@@ -14,6 +14,7 @@ export function sendProblem(
   response.writeHead(status, {
     ...headers,
     'content-type': 'application/problem+json',
+    'x-content-type-options': 'nosniff',
     'content-length': Buffer.byteLength(body),
   });
   response.end(body);

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Actor, AuditedAction } from '../../shared/audit/change.ts';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
-import { HandlerInput, type Handler } from '../../shared/handlers/handler.ts';
+import { HandlerInput, type Handler, type HandlerStatus } from '../../shared/handlers/handler.ts';
 import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
 import type { StoredHandler } from '../../shared/handlers/store.ts';
 import { requireVersion } from './etag.ts';
@@ -24,6 +24,10 @@ const overlapMs = 24 * 3_600_000;
 // Each is another signature on every delivery.
 const maxRetiredSecrets = 4;
 
+// Every environment keeps all of them in memory, and reads all of them once a minute.
+const maxHandlers = 1000;
+const maxWithArchived = 5000;
+
 /** An edit of a stored handler, who makes it, and the versions that its caller wants it to be at (`If-Match`). */
 type Edit = { id: string; by: Actor; ifMatch?: string | undefined };
 
@@ -41,6 +45,7 @@ export function createHandlerEditor({
    */
   async function create(input: HandlerInput, by: Actor): Promise<{ handler: Handler; secret: string }> {
     requireTarget(input.target, targets);
+    await requireRoom(input.status, 1);
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
     const id = `h_${randomBytes(12).toString('base64url')}`;
@@ -61,6 +66,28 @@ export function createHandlerEditor({
       handlers.create(stored),
     );
     return { handler, secret };
+  }
+
+  /**
+   * Throws ConflictError when there are as many handlers as there may be. Some that come at once may all find the last place free: the
+   * limit keeps what is read bounded, and is no promise to the handler.
+   *
+   * @param added how many come, beside those that are stored; what comes out of the archive was there
+   */
+  async function requireRoom(status: HandlerStatus, added: 0 | 1): Promise<void> {
+    const { all, archived } = await handlers.count();
+    if (all + added > maxWithArchived) {
+      throw new ConflictError(
+        'state',
+        `There are ${all} handlers, archived ones among them, and at most ${maxWithArchived} may be. Delete some that nobody needs.`,
+      );
+    }
+    if (status !== 'archived' && all - archived >= maxHandlers) {
+      throw new ConflictError(
+        'state',
+        `There are ${all - archived} handlers, and at most ${maxHandlers} may be that are not archived. Archive or delete some.`,
+      );
+    }
   }
 
   async function replace({ input, ...edit }: Edit & { input: HandlerInput }): Promise<Handler> {
@@ -134,7 +161,10 @@ export function createHandlerEditor({
   ): Promise<Handler> =>
     writeOver(edit, async (stored) => {
       const { handler: current, sealedSecrets, retiredSecrets = [], disabledBecause, targetVersion } = stored;
-      const { input, sealedAuth } = await sealTarget(apply(current), { id: current.id, dataKey, stored });
+      const applied = apply(current);
+      if (current.status === 'archived' && applied.status !== 'archived')
+        await requireRoom(applied.status, 0);
+      const { input, sealedAuth } = await sealTarget(applied, { id: current.id, dataKey, stored });
       const handler: Handler = {
         ...input,
         id: current.id,

@@ -19,7 +19,11 @@ export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
     if (!/^application\/([\w.-]+\+)?json$/iu.test(mediaType.trim())) {
       throw new InvalidInputError([contentTypeError]);
     }
-    const forbidden = forbiddenKeys(parse(text));
+    const forbidden: FieldError[] = [];
+    for (const error of forbiddenKeys(parse(text))) {
+      forbidden.push(error);
+      if (forbidden.length === maxForbidden) break;
+    }
     if (forbidden.length > 0) throw new InvalidInputError(forbidden);
   }
   await next();
@@ -47,17 +51,19 @@ function parse(text: string): unknown {
   }
 }
 
-// `JSON.parse` makes an own key of `__proto__`; the next one to copy it with an assignment sets a prototype.
-// The others reach one through it. As data they are words like any other, as names of headers they are no accident.
-function forbiddenKeys(value: unknown, path: readonly string[] = []): FieldError[] {
-  if (typeof value !== 'object' || value === null) return [];
+// Each is named with all the keys on its way, which a body can make long and many at once.
+const maxForbidden = 20;
+
+// `JSON.parse` makes an own key of `__proto__`; the next one to copy it with an assignment sets a prototype. `constructor` and
+// `prototype` only lead there from code that follows them; as data they are words like any other.
+function* forbiddenKeys(value: unknown, path: readonly string[] = []): Generator<FieldError> {
+  if (typeof value !== 'object' || value === null) return;
   if (path.length >= maxDepth) {
-    return [{ field: path[0] ?? 'body', message: `is nested more than ${maxDepth} levels deep` }];
+    yield { field: path[0] ?? 'body', message: `is nested more than ${maxDepth} levels deep` };
+    return;
   }
-  const isHeaders = path.at(-1) === 'headers' && path.length === 2;
-  return Object.entries(value).flatMap(([key, member]) =>
-    key === '__proto__' || (isHeaders && ['constructor', 'prototype'].includes(key))
-      ? [{ field: [...path, key].join('.'), message: 'is not allowed as a key' }]
-      : forbiddenKeys(member, [...path, key]),
-  );
+  for (const [key, member] of Object.entries(value)) {
+    if (key === '__proto__') yield { field: [...path, key].join('.'), message: 'is not allowed as a key' };
+    else yield* forbiddenKeys(member, [...path, key]);
+  }
 }

@@ -34,7 +34,11 @@ const servable = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const isServable = ({ requestContext }: ApiEvent): boolean => servable.includes(requestContext.http.method);
 const methodNotAllowed = {
   statusCode: 405,
-  headers: { 'content-type': 'application/problem+json', allow: servable.join(', ') },
+  headers: {
+    'content-type': 'application/problem+json',
+    'x-content-type-options': 'nosniff',
+    allow: servable.join(', '),
+  },
   body: JSON.stringify(problemOf(405, 'No path allows this method.')),
 };
 

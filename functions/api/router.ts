@@ -1,6 +1,6 @@
 import { OpenAPIHono, type Hook } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
-import type { Context, Env } from 'hono';
+import type { Context, Env, MiddlewareHandler } from 'hono';
 import packageJson from '../../package.json' with { type: 'json' };
 import {
   ConflictError,
@@ -34,6 +34,7 @@ export function createRouter(services: Services): OpenAPIHono {
 
   // The check comes before the routes, and they say what it is to check.
   const needed = new Map<string, Role>();
+  app.use(forbidGuessing);
   app.use('/v1/*', checkRole(needed, services.groupsClaim), readJsonBody);
   addHandlerTestRoutes(app, services);
   addHandlerRoutes(app, services);
@@ -117,8 +118,25 @@ function toProblem(error: Error): Problem {
 // Thousands of bad headers would be thousands of sentences; who mends these sees the next ones.
 const maxFieldErrors = 100;
 
+// A key or a text of the caller's stands in some of them, as long as the body can be; Lambda's answers end at 6 MB.
+const maxShownLength = 1000;
+const shorten = (text: string): string =>
+  text.length > maxShownLength ? `${text.slice(0, maxShownLength)}...` : text;
+
 const invalid = (fields: readonly FieldError[]) =>
-  problemOf(400, 'The request is not valid.', fields.slice(0, maxFieldErrors));
+  problemOf(
+    400,
+    'The request is not valid.',
+    fields
+      .slice(0, maxFieldErrors)
+      .map(({ field, message }) => ({ field: shorten(field), message: shorten(message) })),
+  );
+
+/** What people have written into handlers and events is JSON, and no browser may take it for a page. */
+const forbidGuessing: MiddlewareHandler = async (context, next) => {
+  await next();
+  context.header('x-content-type-options', 'nosniff');
+};
 
 const sendProblem = (context: Context, problem: Problem, headers: Record<string, string> = {}) =>
   context.body(JSON.stringify(problem), problem.status as 400, {

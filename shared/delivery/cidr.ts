@@ -10,7 +10,7 @@ export function parseAddress(text: string): Address {
   // ipaddr.js 2.5 reads ::8.8.8.8 as the mapped ::ffff:8.8.8.8, where the system reads ::808:808. The URL parser
   // writes every IPv6 address in hex, and leaves no room for that. The zone (fe80::1%eth0) says nothing here.
   return isIP(text) === 6
-    ? ipaddr.IPv6.parse(new URL(`http://[${text.replace(/%.*$/u, '')}]/`).hostname.slice(1, -1))
+    ? ipaddr.IPv6.parse(new URL(`http://[${text.split('%', 1)[0]}]/`).hostname.slice(1, -1))
     : ipaddr.IPv4.parse(text);
 }
 

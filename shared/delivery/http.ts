@@ -212,7 +212,7 @@ function networkError(error: Error, url: URL): string {
       return tlsCode.test(code)
         ? // OpenSSL's reason or verdict alone ("wrong version number", "certificate has expired"): the message
           // around it has source files and advice for whoever runs Node.
-          `tls: ${typeof reason === 'string' ? reason : error.message.replace(/;.*$/su, '')}`
+          `tls: ${typeof reason === 'string' ? reason : error.message.split(';', 1)[0]}`
         : `connection: failed (${code === '' ? error.name : code})`;
   }
 }

@@ -80,7 +80,7 @@ export function buildRequest(
     url: target.url,
     headers: {
       ...Object.fromEntries(
-        Object.entries(target.headers).filter(([name]) => !(name.toLowerCase() in authHeaders)),
+        Object.entries(target.headers).filter(([name]) => !Object.hasOwn(authHeaders, name.toLowerCase())),
       ),
       ...authHeaders,
       'content-type': 'application/json',

@@ -1,22 +1,12 @@
 import { z } from 'zod';
 import { eventPatternProblem } from '../events/catalogue.ts';
 import { authSchema } from './auth.ts';
+import { line, lines } from './plain-text.ts';
 
 /** The longest that a script may run, milliseconds. Its Lambda gets a little more. */
 export const maxScriptTimeoutMs = 120_000;
 
 const notYet = 'not available yet: leave it out';
-
-/** Text for people: one line, no control characters, not blank. */
-const line = (maxLength: number) =>
-  z
-    .string()
-    .max(maxLength, `must have at most ${maxLength} characters`)
-    .refine(
-      (text) => !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(text),
-      'must not contain control characters or line breaks',
-    )
-    .refine((text) => text.trim() !== '', 'must not be empty');
 
 const EventPattern = z
   .string()
@@ -26,7 +16,8 @@ const EventPattern = z
   })
   .describe('An event type, a prefix such as client.*, or * (everything but handoff.*)');
 
-// Headers that Handoff or HTTP itself sets, and those that would be secrets in plain text.
+// Headers that Handoff or HTTP itself sets (with all that begin with `webhook-`, which are Standard Webhooks'), and those that
+// would be secrets in plain text.
 const reservedHeaders = new Set([
   'connection',
   'content-length',
@@ -41,10 +32,11 @@ const reservedHeaders = new Set([
   'transfer-encoding',
   'upgrade',
   'user-agent',
-  'webhook-id',
-  'webhook-signature',
-  'webhook-timestamp',
 ]);
+const isReserved = (lowerCase: string): boolean =>
+  reservedHeaders.has(lowerCase) || lowerCase.startsWith('webhook-');
+// No accident, and a trap for whoever keeps headers in an object.
+const prototypeNames = new Set(['__proto__', 'constructor', 'prototype']);
 const credentialHeaders = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
 // They are kept with every execution, beside an event of up to 256 KB, in an item of at most 400 KB. Few
@@ -75,12 +67,15 @@ const Headers = z
 // RFC 9110, 5.6.2 (token).
 const headerName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/u;
 
+const isHeaderName = (name: string): boolean =>
+  headerName.test(name) && !prototypeNames.has(name.toLowerCase());
+
 function headerProblem(name: string, value: string, seen: ReadonlySet<string>): string | null {
   const lowerCase = name.toLowerCase();
   // RFC 9110, 5.5 (field values). Printable ASCII only: anything else is read differently by each receiver.
-  if (!headerName.test(name)) return 'is not a header name';
+  if (!isHeaderName(name)) return 'is not a header name';
   if (seen.has(lowerCase)) return 'stands there twice';
-  if (reservedHeaders.has(lowerCase)) return 'is set by Handoff itself';
+  if (isReserved(lowerCase)) return 'is set by Handoff itself';
   if (credentialHeaders.has(lowerCase)) return 'is a credential; those belong into target.auth';
   if (value.length > 4096) return 'must have at most 4096 characters';
   if (!/^[\x20-\x7e\t]*$/u.test(value)) return 'must be printable ASCII without line breaks';
@@ -90,9 +85,9 @@ function headerProblem(name: string, value: string, seen: ReadonlySet<string>): 
 const AuthHeaderName = z
   .string()
   .superRefine((name, context) => {
-    const isReserved = reservedHeaders.has(name.toLowerCase());
-    if (isReserved) context.addIssue({ code: 'custom', message: 'is set by Handoff itself' });
-    else if (!headerName.test(name)) context.addIssue({ code: 'custom', message: 'is not a header name' });
+    if (isReserved(name.toLowerCase()))
+      context.addIssue({ code: 'custom', message: 'is set by Handoff itself' });
+    else if (!isHeaderName(name)) context.addIssue({ code: 'custom', message: 'is not a header name' });
   })
   .describe('The header that carries the value');
 
@@ -219,14 +214,7 @@ export type HandlerStatus = z.output<typeof HandlerStatus>;
 /** What a caller may say about a handler; everything but `name`, `events` and `target` has a default. */
 export const HandlerInput = z.strictObject({
   name: line(200),
-  description: z
-    .string()
-    .max(10_000, 'must have at most 10000 characters')
-    .refine(
-      (text) => !/[^\P{Cc}\n\r\t]|\p{Cs}/u.test(text),
-      'must not contain control characters but line breaks and tabs',
-    )
-    .default(''),
+  description: lines(10_000).default(''),
   events: z
     .array(EventPattern)
     .min(1, 'name at least one event type')

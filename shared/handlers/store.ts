@@ -124,6 +124,29 @@ export function createHandlerStore({
     return { revision: current, handlers, settling, health, closedAt };
   }
 
+  /** How many handlers there are, and how many of them are archived. Strongly consistent. */
+  async function count(): Promise<{ all: number; archived: number }> {
+    let [all, archived] = [0, 0];
+    const pages = paginateQuery(
+      { client: dynamo },
+      {
+        TableName: tableName,
+        KeyConditionExpression: 'pk = :pk AND begins_with(sk, :ids)',
+        // The health of a handler has no status, and one that was deleted neither.
+        FilterExpression: 'attribute_exists(#status)',
+        ProjectionExpression: '#status',
+        ExpressionAttributeNames: { '#status': 'status' },
+        ExpressionAttributeValues: { ':pk': handlersPartition, ':ids': 'h_' },
+        ConsistentRead: true,
+      },
+    );
+    for await (const { Items = [] } of pages) {
+      all += Items.length;
+      archived += Items.filter(({ status }) => status === 'archived').length;
+    }
+    return { all, archived };
+  }
+
   /** One handler. Throws NotFoundError. */
   async function get(id: string): Promise<StoredHandler> {
     // The partition holds the revision and the health too.
@@ -282,6 +305,7 @@ export function createHandlerStore({
 
   return {
     readAll,
+    count,
     get,
     statusOf,
     create,

@@ -42,6 +42,11 @@ const jsonBody = <Schema extends z.ZodType>(schema: Schema) => ({
 });
 const handlerAnswer = { description: 'The handler, its version in the ETag', ...json(Handler) };
 
+const tooMany = {
+  ...problems(409)[409],
+  description: 'There are as many handlers as there may be (1,000, and 5,000 with archived ones)',
+};
+
 const list = createRoute({
   method: 'get',
   path: '/v1/handlers',
@@ -75,6 +80,7 @@ const create = createRoute({
       ...json(Handler.extend({ secret: z.string() })),
     },
     ...problems(400, 413),
+    409: tooMany,
   },
 });
 
@@ -96,7 +102,7 @@ const replace = createRoute({
   security: needs('admin'),
   summary: 'Replace a handler',
   request: { ...id, ...ifMatch, ...jsonBody(HandlerReplacement) },
-  responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413) },
+  responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413), 409: tooMany },
 });
 
 const patch = createRoute({
@@ -105,7 +111,7 @@ const patch = createRoute({
   security: needs('admin'),
   summary: 'Change some fields (JSON Merge Patch); another target.type replaces the target',
   request: { ...id, ...ifMatch, ...jsonBody(z.looseObject({})) },
-  responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413) },
+  responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413), 409: tooMany },
 });
 
 const remove = createRoute({

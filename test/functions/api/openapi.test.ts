@@ -3,6 +3,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { anExecution } from '../../support/builders.ts';
 import { startApi, type Api, type Body } from './api.ts';
 import { logExecutions } from './execution-log.ts';
+import { storeHandlers } from './many-handlers.ts';
 
 let api: Api;
 let document: Body;
@@ -37,10 +38,10 @@ function* nodes(value: unknown, path = '#'): Generator<[string, Record<string, u
 
 const declared = {
   'GET /v1/handlers': [200, 400],
-  'POST /v1/handlers': [201, 400, 413],
+  'POST /v1/handlers': [201, 400, 409, 413],
   'GET /v1/handlers/{id}': [200, 400, 404],
-  'PUT /v1/handlers/{id}': [200, 400, 404, 412, 413],
-  'PATCH /v1/handlers/{id}': [200, 400, 404, 412, 413],
+  'PUT /v1/handlers/{id}': [200, 400, 404, 409, 412, 413],
+  'PATCH /v1/handlers/{id}': [200, 400, 404, 409, 412, 413],
   'DELETE /v1/handlers/{id}': [204, 400, 404, 412],
   'POST /v1/handlers/{id}/enable': [200, 400, 404, 409],
   'POST /v1/handlers/{id}/disable': [200, 400, 404, 409],
@@ -219,8 +220,19 @@ describe('GET /v1/openapi.json', () => {
       for (const [path, body, headers = {}] of calls) {
         statuses.push((await api.request(method, path, body, { headers })).status);
       }
-      had[route] = statuses.toSorted((a, b) => a - b);
+      had[route] = statuses;
     }
+    await storeHandlers(api, { count: 1000, status: 'enabled' });
+    for (const [route, path] of [
+      ['POST /v1/handlers', '/v1/handlers'],
+      ['PUT /v1/handlers/{id}', old],
+      ['PATCH /v1/handlers/{id}', old],
+    ] as const) {
+      const [method = ''] = route.split(' ');
+      const { status } = await api.request(method, path, { ...unchanged, status: 'enabled' });
+      had[route]?.push(status);
+    }
+    for (const statuses of Object.values(had)) statuses.sort((a, b) => a - b);
     expect(had).toEqual(declared);
   });
 

@@ -62,8 +62,49 @@ describe('HandlerInput', () => {
     },
   );
 
-  it('takes a name in any script', () => {
-    expect(problemsOf({ name: '顧客同期 – Größe 👋' })).toEqual([]);
+  it.each([
+    ['a change of direction', 'invoice\u202efdp.exe'],
+    ['an isolate', 'a\u2066b\u2069'],
+    ['a mark of direction', '\u200fCRM'],
+    ['an Arabic mark of direction', '\u061cCRM'],
+    ['a space of no width', 'CR\u200bM'],
+    ['a joiner in a Latin word', 'CR\u200dM'],
+    ['a byte order mark', '\ufeffCRM'],
+    ['a word joiner', 'CRM\u2060'],
+    ['a soft hyphen', 'CR\u00adM'],
+    ['tags', 'CRM\u{e0041}'],
+    ['a Hangul filler', '\u3164'],
+    ['a stray variation selector', 'CRM\ufe0f'],
+    ['an annotation', 'a\ufff9b'],
+  ])('refuses a name with what cannot be seen: %s', (_, name) => {
+    const message = 'must not contain invisible characters (zero width, direction of text)';
+    expect(problemsOf({ name })).toEqual([`name: ${message}`]);
+    expect(problemsOf({ description: `one\n${name}` })).toEqual([`description: ${message}`]);
+  });
+
+  it.each(['\u00a0', '\u3000', ' \u2003 ', '\u2800', '\u2800 \u2800'])(
+    'refuses a name that looks empty: %j',
+    (name) => {
+      expect(problemsOf({ name })).toEqual(['name: must not be empty']);
+    },
+  );
+
+  it.each([
+    '顧客同期 – Größe 👋',
+    '👩‍💻 Team',
+    '❤️ 7️⃣ ©️',
+    '🏴󠁧󠁢󠁥󠁮󠁧󠁿 🇩🇪',
+    'می‌خواهم',
+    'क्‍ष',
+    'שלום',
+    'Žižek’s “sync” (α→β)',
+  ])('takes a name in any script: %s', (name) => {
+    expect(problemsOf({ name })).toEqual([]);
+  });
+
+  it('keeps a name in the composed form, and counts in that', () => {
+    expect(HandlerInput.parse({ ...minimal, name: 'Gro\u0308ße' }).name).toBe('Größe');
+    expect(problemsOf({ name: 'o\u0308'.repeat(200) })).toEqual([]);
   });
 
   it('takes a description of several lines and refuses one of 20 kB', () => {
