@@ -40,7 +40,7 @@ export type AddressGuard = {
   /**
    * For `net.connect` and `tls.connect`. Fails with an `AddressRefusedError` when any one of the name's
    * addresses is refused: a name that mixes public and private addresses is an attack or a mistake, and the
-   * connection could fall back from one to the other.
+   * connection could fall back from one to the other. (What DNS64 adds to an IPv4 address is left out, not refused.)
    */
   lookup: LookupFunction;
 };
@@ -133,8 +133,9 @@ export function createAddressGuard(
     resolveInTurn(
       hostname,
       { all: true, ...(family !== undefined && { family }), ...(hints !== undefined && { hints }) },
-      (error, addresses) => {
+      (error, answer) => {
         if (error !== null) return fail(error);
+        const addresses = withoutDoubles(answer);
         for (const { address } of addresses) {
           const problem = addressProblem(address);
           if (problem !== null) return fail(new AddressRefusedError(hostname, address, problem));
@@ -150,6 +151,22 @@ export function createAddressGuard(
   };
 
   return { addressProblem, hostProblem, lookup };
+}
+
+const nat64 = ipaddr.IPv6.parseCIDR('64:ff9b::/96');
+
+/**
+ * Leaves out what a resolver has made up (DNS64, RFC 6147) where it gives the IPv4 address too: nothing is connected to that is left out,
+ * and a target without IPv6 can be called from a network that has both.
+ */
+function withoutDoubles(answer: readonly LookupAddress[]): LookupAddress[] {
+  const isDouble = ({ address: text }: LookupAddress): boolean => {
+    if (isIP(text) !== 6) return false;
+    const address = parseAddress(text);
+    const inside = address.toByteArray().slice(-4).join('.');
+    return address.match(nat64) && answer.some((other) => other.address === inside);
+  };
+  return answer.filter((address) => !isDouble(address));
 }
 
 /** What is wrong with an address, and what can open it: a range in ALLOW_CIDRS, a range and `allowLoopback`, or nothing. */

@@ -145,6 +145,36 @@ describe('a name', () => {
     expect(receiver.connectionCount()).toBe(0);
   });
 
+  it.each([
+    [['64:ff9b::7f00:1', '127.0.0.1']],
+    [['127.0.0.1', '64:ff9b::127.0.0.1']],
+    [['127.0.0.1', '64:FF9B:0:0:0:0:7F00:0001']],
+  ])(
+    'is called by its IPv4 address where DNS64 has made an IPv6 address of just that: %j',
+    async (addresses) => {
+      await using receiver = await startReceiver();
+      const { guard } = resolving([addresses], ['127.0.0.1/32']);
+      expect(await attempt(`http://crm.example:${receiver.port}/`, { guard })).toMatchObject(delivered);
+    },
+  );
+
+  it.each([
+    [['64:ff9b::7f00:1']],
+    [['64:ff9b::7f00:1', '::ffff:127.0.0.1']],
+    [['127.0.0.1', '64:ff9b::7f00:2']],
+    [['127.0.0.1', '64:ff9b:1::7f00:1']],
+    [['127.0.0.1', '2002:7f00:1::']],
+  ])('is not called where an address is made of another one: %j', async (addresses) => {
+    const { guard } = resolving([addresses], ['127.0.0.1/32']);
+    expect(await attempt('http://crm.example:9/', { guard })).toMatchObject({
+      kind: 'failed',
+      retryable: false,
+      error: expect.stringMatching(
+        /is an IPv6 address with an IPv4 address inside \(of crm\.example\)$/u,
+      ) as string,
+    });
+  });
+
   it('falls back from an address that does not answer to the next one, and both are judged', async () => {
     await using receiver = await startReceiver();
     // Nothing listens on the first of them.
