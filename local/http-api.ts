@@ -151,6 +151,7 @@ function apiEvent(
   const at = new Date();
   // As in AWS, the name of the API, not what a client wrote into its Host header.
   const domainName = 'localhost';
+  const caller = `token:${role}`;
   return {
     version: '2.0',
     routeKey: '$default',
@@ -162,11 +163,11 @@ function apiEvent(
     requestContext: {
       accountId,
       apiId: 'handoff',
-      // What the gateway makes of a token of a machine client.
+      // What the gateway makes of a token of a machine client, which is its own subject.
       authorizer: {
         principalId: '',
         integrationLatency: 0,
-        jwt: { claims: { client_id: `token:${role}`, scope: scopeOf(role) }, scopes: [] },
+        jwt: { claims: { sub: caller, client_id: caller, scope: scopeOf(role) }, scopes: [] },
       },
       domainName,
       domainPrefix: domainName.split('.')[0] ?? domainName,

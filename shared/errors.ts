@@ -12,6 +12,11 @@ export class InvalidInputError extends Error {
   }
 }
 
+/** The token of the caller is good, and not one for the API. The API answers 401. */
+export class InvalidTokenError extends Error {
+  override name = 'InvalidTokenError' as const;
+}
+
 /** The caller is known, and may not do this. The API answers 403. */
 export class ForbiddenError extends Error {
   override name = 'ForbiddenError' as const;

@@ -26,8 +26,13 @@ export const ApiEnv = z.object({
   GROUPS_CLAIM: z
     .string()
     .min(1)
+    // A person may be given whatever scopes the client was registered for.
+    .refine(
+      (claim) => claim !== 'scope' && claim !== 'scp',
+      'a scope belongs to a client and not to a person',
+    )
     .default('cognito:groups')
-    .describe('The claim of a token that names the groups of a person'),
+    .describe('The claim of a token that names the groups of a person, or their roles'),
   EVENT_BUS: z.string().min(1).describe('Name of the bus that POST /v1/events publishes to'),
 });
 export type ApiEnv = z.output<typeof ApiEnv>;

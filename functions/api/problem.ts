@@ -31,14 +31,17 @@ const descriptions = {
   413: 'The body, or the event in it, is too large',
 } as const;
 
-/** The error answers of a route, for its OpenAPI entry; 403 is one of every route. */
+/** The error answers of a route, for its OpenAPI entry; 401 and 403 are answers of every route. */
 export function problems<Status extends Exclude<keyof typeof descriptions, 403>>(...statuses: Status[]) {
   const answer = (status: keyof typeof descriptions) => ({
     description: descriptions[status],
     content: { 'application/problem+json': { schema: Problem } },
   });
-  return Object.fromEntries([...statuses, 403 as const].map((status) => [status, answer(status)])) as Record<
-    Status | 403,
-    ReturnType<typeof answer>
-  >;
+  const answers = Object.fromEntries([...statuses, 403 as const].map((status) => [status, answer(status)]));
+  return { ...answers, 401: unauthorized } as Record<Status | 403, ReturnType<typeof answer>> & {
+    401: typeof unauthorized;
+  };
 }
+
+// In AWS it is the gateway that answers, with a body of its own.
+const unauthorized = { description: 'There is no access token, or none that is good here' };

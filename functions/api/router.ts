@@ -6,6 +6,7 @@ import {
   ConflictError,
   ForbiddenError,
   InvalidInputError,
+  InvalidTokenError,
   NotFoundError,
   TooLargeError,
   type FieldError,
@@ -52,7 +53,7 @@ export function createRouter(services: Services): OpenAPIHono {
     type: 'http',
     scheme: 'bearer',
     description:
-      'On one machine: a token of the engine, which has a role. In AWS requests are signed instead (SigV4, execute-api). `security` of each route names the role that it takes: read, operate or admin, each with what the ones before it may.',
+      "On one machine: a token of the engine, which has a role. In AWS: an access token of the deployment's user pool, or of the issuer that was set for it; people have their role from a group, machine clients from a scope. `security` of each route names the role that it takes: read, operate or admin, each with what the ones before it may.",
   });
   app.doc31('/v1/openapi.json', {
     openapi: '3.1.0',
@@ -77,13 +78,7 @@ export function createRouter(services: Services): OpenAPIHono {
     if (problem.status === 500) {
       log.error('request.failed', { method: context.req.method, path: context.req.path, error });
     }
-    return sendProblem(
-      context,
-      problem,
-      error instanceof ForbiddenError
-        ? { 'www-authenticate': `Bearer error="insufficient_scope", scope="${error.scope}"` }
-        : {},
-    );
+    return sendProblem(context, problem, challengeOf(error));
   });
   return app;
 }
@@ -100,8 +95,16 @@ const rejectInvalid: Hook<unknown, Env, string, unknown> = (result) => {
   if (!result.success) throw new InvalidInputError(result.error.issues.flatMap(toFieldErrors));
 };
 
+/** What the caller of a request that was turned away has to come with (RFC 6750). */
+function challengeOf(error: Error): Record<string, string> {
+  if (error instanceof InvalidTokenError) return { 'www-authenticate': 'Bearer error="invalid_token"' };
+  if (!(error instanceof ForbiddenError)) return {};
+  return { 'www-authenticate': `Bearer error="insufficient_scope", scope="${error.scope}"` };
+}
+
 function toProblem(error: Error): Problem {
   if (error instanceof InvalidInputError) return invalid(error.fields);
+  if (error instanceof InvalidTokenError) return problemOf(401, error.message);
   if (error instanceof ForbiddenError) return problemOf(403, error.message);
   if (error instanceof NotFoundError) return problemOf(404, error.message);
   if (error instanceof ConflictError) return problemOf(error.reason === 'version' ? 412 : 409, error.message);

@@ -69,8 +69,16 @@ describe('the gatekeeper', () => {
     await call('/v1/handlers');
     await call('/v1/handlers', { headers: { authorization: 'Bearer looking' } });
     expect(events.map(({ requestContext }) => requestContext)).toMatchObject([
-      { authorizer: { jwt: { claims: { client_id: 'token:admin', scope: 'handoff/admin' } } } },
-      { authorizer: { jwt: { claims: { client_id: 'token:read', scope: 'handoff/read' } } } },
+      {
+        authorizer: {
+          jwt: { claims: { sub: 'token:admin', client_id: 'token:admin', scope: 'handoff/admin' } },
+        },
+      },
+      {
+        authorizer: {
+          jwt: { claims: { sub: 'token:read', client_id: 'token:read', scope: 'handoff/read' } },
+        },
+      },
     ]);
   });
 

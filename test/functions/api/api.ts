@@ -8,6 +8,7 @@ import { parseEnv } from '../../../shared/env.ts';
 import { findScripts } from '../../../shared/scripts/find-scripts.ts';
 import { startLambda } from '../../support/scripts.ts';
 import { startEnvironment, type Environment } from '../environment.ts';
+import { authorized, machine, type Claims } from './authorized.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what comes over the wire; each test says what it must be
 export type Body = any;
@@ -39,12 +40,12 @@ export async function startApi(around?: Environment) {
     {
       headers = {},
       app = router,
-      claims = { client_id: 'ops-script', scope: 'handoff/admin' },
+      claims = machine('handoff/admin'),
     }: {
       headers?: Record<string, string>;
       app?: typeof router;
       /** Of the caller's token. */
-      claims?: Record<string, string>;
+      claims?: Claims;
     } = {},
   ): Promise<Answer> {
     const response = await app.request(
@@ -56,7 +57,7 @@ export async function startApi(around?: Environment) {
           body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body),
         }),
       },
-      { event: { requestContext: { authorizer: { jwt: { claims } }, http: { sourceIp: '192.0.2.7' } } } },
+      { event: authorized(claims) },
     );
     const text = await response.text();
     return {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ApiEvent } from '../../../functions/api/lambda.ts';
 import { captureLog } from '../log-lines.ts';
 import { aHandlerInput, startApi, type Api, type Body } from './api.ts';
+import { authorized, machine, person, type Claims } from './authorized.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -13,20 +14,30 @@ afterAll(() => api[Symbol.asyncDispose]());
 function anApiEvent(
   method: string,
   rawPath: string,
-  { query = '', body }: { query?: string; body?: Body } = {},
+  {
+    query = '',
+    body,
+    claims = machine('handoff/admin'),
+  }: { query?: string; body?: Body; claims?: Claims } = {},
 ) {
+  const { headers, requestContext } = authorized(claims);
   return {
     version: '2.0',
     routeKey: '$default',
     rawPath,
     rawQueryString: query,
-    headers: { host: 'api.example', 'content-type': 'application/json', 'x-forwarded-proto': 'https' },
+    headers: {
+      ...headers,
+      host: 'api.example',
+      'content-type': 'application/json',
+      'x-forwarded-proto': 'https',
+    },
     isBase64Encoded: body !== undefined,
     ...(body !== undefined && { body: Buffer.from(JSON.stringify(body)).toString('base64') }),
     requestContext: {
       accountId: '000000000000',
       apiId: 'api',
-      authorizer: { iam: { userArn: 'arn:aws:iam::000000000000:user/ada' } },
+      ...requestContext,
       domainName: 'api.example',
       domainPrefix: 'api',
       http: { method, path: rawPath, protocol: 'HTTP/1.1', sourceIp: '192.0.2.1', userAgent: 'test' },
@@ -90,6 +101,16 @@ describe('handler', () => {
       { ...answered, method: 'DELETE', path: '/v1/handlers/h_gone', status: 404 },
     ]);
     expect(JSON.stringify(lines)).not.toMatch(/whoever|whsec_/iu);
+  });
+
+  it('goes by the groups of a person', async () => {
+    const handler = await loadHandler();
+    const statusFor = async (...groups: string[]) =>
+      (await handler(anApiEvent('GET', '/v1/handlers', { claims: person(...groups) }))).statusCode;
+
+    expect(await statusFor('staff', 'handoff/read')).toBe(200);
+    expect(await statusFor('staff handoff/read')).toBe(403);
+    expect(await statusFor()).toBe(403);
   });
 
   it('takes no notice of a body that comes with GET', async () => {

@@ -5,6 +5,7 @@ import { encodeExecutionId } from '../../../../shared/executions/key.ts';
 import { anExecution } from '../../../support/builders.ts';
 import { startReceiver } from '../../../support/http-server.ts';
 import { logExecutions } from '../execution-log.ts';
+import { machine, sourceIp } from '../authorized.ts';
 import { aHandlerInput, fieldsOf, startApi, type Answer, type Api, type Body } from '../api.ts';
 
 let api: Api;
@@ -138,8 +139,8 @@ describe('the audit trail', () => {
     expect(answer.status).toBeLessThan(300);
     expect((await readAudit())[0]).toMatchObject({
       ...entry,
-      by: 'ops-script',
-      ip: '192.0.2.7',
+      by: machine('').sub,
+      ip: sourceIp,
       outcome: 'done',
     });
   });
