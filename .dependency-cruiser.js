@@ -60,7 +60,7 @@ export default {
       to: {
         path: '^(functions|shared|local|test|bench)/',
         pathNot:
-          '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues)|shared/events/sources|shared/scripts/find-scripts)[.]ts$',
+          '^(functions/(scripts/[^/]+|[^/]+)/env|shared/aws/(tables|queues)|shared/events/sources|shared/role|shared/scripts/find-scripts)[.]ts$',
       },
     },
     {

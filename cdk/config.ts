@@ -2,6 +2,7 @@ import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { z } from 'zod';
 import { ApiEnv } from '../functions/api/env.ts';
 import { DispatcherEnv } from '../functions/dispatcher/env.ts';
+import { roles, type Role } from '../shared/role.ts';
 import { DeployError } from './deploy-error.ts';
 
 const wholeNumber = (min: number, max: number) =>
@@ -18,6 +19,40 @@ const logRetentions = Object.values(RetentionDays).filter(
 
 // EventBridge takes any text for a source. Handoff takes no event with one of more than 256 characters.
 const sourcePattern = /^(?=.{1,256}$)[\x20-\x29\x2b-\x7e]+\*?$/u;
+
+const listed = (text: string): string[] =>
+  text
+    .split(',')
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== '');
+
+/** https://docs.aws.amazon.com/cognito/latest/developerguide/cognito-user-pools-assign-domain-prefix.html */
+export const reservedInDomains = ['aws', 'amazon', 'cognito'];
+
+// API Gateway's limit for one authorizer: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+const maxAudiences = 50;
+
+/** `https:`, or plain HTTP on the developer's own machine, where Cognito allows it too. */
+function isCallbackUrl(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || url.hash !== '' || text.includes('#')) return false;
+  return url.protocol === 'https:' || (url.protocol === 'http:' && url.hostname === 'localhost');
+}
+
+/** A URL that can be the `iss` of tokens (OpenID Connect Discovery 1.0, 3). */
+function isIssuer(text: string): boolean {
+  const url = URL.parse(text);
+  return url?.protocol === 'https:' && !/[?#\s]/u.test(text) && url.username === '';
+}
+
+type MachineClient = { name: string; role: Role };
+
+/** `billing:operate`; null for what is no name of a client with a role. */
+function machineClientOf(entry: string): MachineClient | null {
+  const [, name, given] = /^(?<name>[A-Za-z][\w-]{0,63})\s*:\s*(?<role>\w+)$/u.exec(entry) ?? [];
+  const role = roles.find((one) => one === given);
+  return name === undefined || role === undefined ? null : { name, role };
+}
 
 const nameOfBus = z.string().regex(/^[\w.-]{1,256}$/u, 'must be letters, digits, and . - _, at most 256');
 
@@ -57,12 +92,7 @@ export const Config = z.strictObject({
   eventSources: z
     .string()
     .default('')
-    .transform((list) =>
-      list
-        .split(',')
-        .map((source) => source.trim())
-        .filter((source) => source !== ''),
-    )
+    .transform(listed)
     .refine(
       (sources) => sources.every((source) => sourcePattern.test(source)),
       'must be names with commas between them, each of at most 256 printable ASCII characters; a * may only end one, and not be all of it',
@@ -126,6 +156,79 @@ export const Config = z.strictObject({
   allowCidrs: DispatcherEnv.shape.ALLOW_CIDRS,
   /** Comma-separated. @default '' */
   redactPaths: DispatcherEnv.shape.REDACT_PATHS,
+  /** Lower-case letters, digits and hyphens, at most 63. @default the stackName and the number of the account */
+  signInDomain: z
+    .string()
+    .regex(
+      /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/u,
+      'must be lower-case letters, digits and hyphens, at most 63, no hyphen at either end',
+    )
+    .refine(
+      (prefix) => reservedInDomains.every((word) => !prefix.includes(word)),
+      `must not have ${reservedInDomains.join(', ')} in it`,
+    )
+    .nullable()
+    .default(null)
+    .describe(
+      'The beginning of the domain on which people sign in; nobody else in the region may have the same',
+    ),
+  /** Comma-separated. @default the console of the API */
+  callbackUrls: z
+    .string()
+    .default('')
+    .transform(listed)
+    .refine(
+      (urls) => urls.every(isCallbackUrl) && urls.length <= 100,
+      'must be https:// URLs without a #, at most 100, with commas between them; http:// on localhost alone',
+    )
+    .describe('Where people come back to from the page on which they sign in'),
+  /** Comma-separated. @default '' */
+  machineClients: z
+    .string()
+    .default('')
+    .transform((list, context): MachineClient[] => {
+      const clients = listed(list).map((entry) => ({ entry, client: machineClientOf(entry) }));
+      for (const { entry } of clients.filter(({ client }) => client === null)) {
+        context.addIssue({
+          code: 'custom',
+          message: `"${entry}" must be a name (letters, digits, - and _, a letter first, at most 64), a colon and a role, which is ${roles.join(', ')}`,
+        });
+      }
+      const named = clients.flatMap(({ client }) => client ?? []);
+      const names = named.map(({ name }) => name);
+      const twice = names.find((name, index) => names.indexOf(name) !== index);
+      if (twice !== undefined) {
+        context.addIssue({ code: 'custom', message: `"${twice}" is there twice, and a client has one role` });
+      }
+      // One audience is the console.
+      if (named.length >= maxAudiences) {
+        context.addIssue({ code: 'custom', message: `must be at most ${maxAudiences - 1}` });
+      }
+      return named;
+    })
+    .describe(
+      'Programs that call the API with a client id and a secret, each with its role: "billing:operate,reports:read"; Cognito bills each of them',
+    ),
+  /** @default null */
+  oidcIssuer: z
+    .string()
+    .refine(isIssuer, 'must be an https:// URL without a query, as "iss" has it in the tokens')
+    .nullable()
+    .default(null)
+    .describe(
+      'The OpenID Connect issuer whose tokens the API takes, instead of a user pool of its own; to the letter, with the slash at its end if there is one',
+    ),
+  /** Comma-separated, at most 50. @default '' */
+  oidcAudience: z
+    .string()
+    .default('')
+    .transform(listed)
+    .refine((audience) => audience.length <= maxAudiences, `must be at most ${maxAudiences}`)
+    .describe(
+      'For whom the tokens of that issuer are, one of which "aud" has to have: what the issuer knows the API as, not what it knows a client as',
+    ),
+  /** @default cognito:groups */
+  groupsClaim: ApiEnv.shape.GROUPS_CLAIM,
   /** @default null */
   alarmTopicArn: z
     .string()
@@ -170,7 +273,14 @@ export function parseConfig(context: Record<string, unknown>): Config {
 }
 
 /** Sentences about settings that do not go together. */
-function conflictsOf({ busName, existingBusName, eventSources }: Record<string, string>): string[] {
+const conflictsOf = (given: Record<string, string>): string[] => [
+  ...conflictsOfBus(given),
+  ...conflictsOfSignIn(given),
+];
+
+const isEmpty = (list: string | undefined) => list === undefined || /^[\s,]*$/u.test(list);
+
+function conflictsOfBus({ busName, existingBusName, eventSources }: Record<string, string>): string[] {
   if (existingBusName === undefined) return [];
   const problems: string[] = [];
   if (busName !== undefined) {
@@ -178,12 +288,33 @@ function conflictsOf({ busName, existingBusName, eventSources }: Record<string, 
       'busName is for a bus that is made, existingBusName for one that is there: set one of the two.',
     );
   }
-  if (eventSources === undefined || /^[\s,]*$/u.test(eventSources)) {
+  if (isEmpty(eventSources)) {
     problems.push(
       'existingBusName needs eventSources: others put events on that bus too, so say whose are taken.',
     );
   }
   return problems;
+}
+
+// Of the user pool, which is not made for another issuer.
+const settingsOfPool = ['signInDomain', 'callbackUrls', 'machineClients'];
+
+function conflictsOfSignIn(given: Record<string, string>): string[] {
+  if (given['oidcIssuer'] === undefined) {
+    return ['oidcAudience', 'groupsClaim']
+      .filter((name) => given[name] !== undefined)
+      .map((name) => `${name} is for the tokens of another issuer, so it needs oidcIssuer.`);
+  }
+  return [
+    ...(isEmpty(given['oidcAudience'])
+      ? [
+          'oidcIssuer needs oidcAudience: the issuer gives out tokens for others too, so say which are for the API.',
+        ]
+      : []),
+    ...settingsOfPool
+      .filter((name) => given[name] !== undefined)
+      .map((name) => `${name} is for the user pool, which is not made where oidcIssuer is set.`),
+  ];
 }
 
 // What `cdk cli-telemetry` and `cdk acknowledge` write down.

@@ -8,6 +8,7 @@ import { Intake } from './constructs/intake.ts';
 import { Monitoring } from './constructs/monitoring.ts';
 import { Retries } from './constructs/retries.ts';
 import { Scripts } from './constructs/scripts.ts';
+import { SignIn } from './constructs/sign-in.ts';
 import { Storage } from './constructs/storage.ts';
 
 export type HandoffStackProps = {
@@ -34,16 +35,25 @@ export class HandoffStack extends Stack {
     const scripts = new Scripts(this, 'Scripts', { config, folder: scriptsFolder });
     const retries = new Retries(this, 'Retries', { config, storage, intake, scripts });
     const dispatcher = new Dispatcher(this, 'Dispatcher', { config, storage, intake, retries, scripts });
-    const api = new Api(this, 'Api', { config, storage, intake, retries, scripts });
+    const signIn = config.oidcIssuer === null ? new SignIn(this, 'SignIn', config) : null;
+    const tokens = signIn ?? { issuer: config.oidcIssuer ?? '', audience: config.oidcAudience };
+    const api = new Api(this, 'Api', { config, storage, intake, retries, scripts, tokens });
     new Monitoring(this, 'Monitoring', { config, intake, dispatcher, retries, api });
 
     const output = (name: string, value: string, description: string) =>
       new CfnOutput(this, name, { value, description });
-    output(
-      'ApiUrl',
-      api.url,
-      'Where the management API answers requests that are signed with IAM credentials',
-    );
+    output('ApiUrl', api.url, 'Where the management API answers requests that come with an access token');
+    output('TokenIssuer', tokens.issuer, 'Whose access tokens it takes');
+    if (signIn !== null) {
+      const clientId = signIn.addConsole(api.url);
+      output('UserPoolId', signIn.userPoolId, 'The user pool of the people who may call the API');
+      output('SignInUrl', signIn.url, 'Where these people sign in');
+      output('ConsoleClientId', clientId, 'The client through which they do, which has no secret');
+      output('TokenUrl', signIn.tokenUrl, 'Where clients get tokens');
+      if (signIn.machineClients !== '') {
+        output('MachineClients', signIn.machineClients, 'The machine clients and their ids');
+      }
+    }
     output('EventBusName', intake.bus.eventBusName, 'The bus for upstream services to put their events on');
     output('EventBusArn', intake.bus.eventBusArn, 'The same bus, for the policies of upstream services');
     output('HandlersTableName', storage.handlersTableName, 'The table that holds handlers');

@@ -1,7 +1,7 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
-import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
+import { HttpJwtAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
@@ -11,6 +11,7 @@ import { HandoffFunction } from './function.ts';
 import type { Intake } from './intake.ts';
 import type { Retries } from './retries.ts';
 import type { Scripts } from './scripts.ts';
+import type { TokenSource } from './sign-in.ts';
 import type { Storage } from './storage.ts';
 
 export type ApiProps = {
@@ -19,6 +20,7 @@ export type ApiProps = {
   intake: Intake;
   retries: Retries;
   scripts: Scripts;
+  tokens: TokenSource;
 };
 
 // https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging-variables.html
@@ -30,19 +32,21 @@ const accessLogFormat = AccessLogFormat.custom(
     path: '$context.path',
     status: '$context.status',
     latencyMs: '$context.responseLatency',
-    caller: '$context.identity.userArn',
+    caller: '$context.authorizer.claims.sub',
+    client: '$context.authorizer.claims.client_id',
     ip: '$context.identity.sourceIp',
     error: '$context.error.message',
+    authorizerError: '$context.authorizer.error',
     integrationError: '$context.integrationErrorMessage',
   }),
 );
 
-/** The management API: an HTTP API in front of one function. Every route asks for IAM credentials. */
+/** The management API: an HTTP API in front of one function. Every route asks for an access token. */
 export class Api extends Construct {
   readonly url: string;
   readonly httpApi: HttpApi;
 
-  constructor(scope: Construct, id: string, { config, storage, intake, retries, scripts }: ApiProps) {
+  constructor(scope: Construct, id: string, { config, storage, intake, retries, scripts, tokens }: ApiProps) {
     super(scope, id);
 
     const { lambda } = new HandoffFunction(this, 'Manage', {
@@ -69,6 +73,7 @@ export class Api extends Construct {
         AUDIT_RETENTION_DAYS: config.auditRetentionDays,
         ALLOW_HTTP: config.allowHttp,
         ALLOW_CIDRS: config.allowCidrs.join(','),
+        GROUPS_CLAIM: config.groupsClaim,
       },
     });
 
@@ -78,7 +83,7 @@ export class Api extends Construct {
       description: 'The management API of Handoff',
       // One route for everything, so that no path can be forgotten: the function's router knows the rest.
       defaultIntegration: new HttpLambdaIntegration('Integration', lambda),
-      defaultAuthorizer: new HttpIamAuthorizer(),
+      defaultAuthorizer: new HttpJwtAuthorizer('Tokens', tokens.issuer, { jwtAudience: tokens.audience }),
       createDefaultStage: false,
     });
     const accessLog = new LogGroup(this, 'AccessLog', {

@@ -6,7 +6,6 @@ import './system-under-test.ts';
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const engine = await startEngineProcess('memory');
   project.provide('system', {
-    kind: 'engine',
     apiUrl: engine.url,
     token: engineToken,
     awsEndpoint: engine.url,

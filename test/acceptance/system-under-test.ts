@@ -2,12 +2,14 @@
  * What AWS does and the emulator does not, so that a test of it would test nothing there. Each is told in docs/testing.md, with where
  * it is tested instead.
  */
-export type Lack = 'checks of PutEvents' | 'unknown authorization schemes';
+export type Lack = 'checks of PutEvents';
 
 /** Where the system under test is, and how its tests get in. They reach it through this alone. */
 export type SystemUnderTest = {
   /** Nothing at the end. */
   apiUrl: string;
+  /** Of the API, for who may do everything there. */
+  token: string;
   /** What an upstream has as AWS_ENDPOINT_URL. */
   awsEndpoint: string;
   region: string;
@@ -19,11 +21,7 @@ export type SystemUnderTest = {
   /** An address of this machine that the system may call. */
   receiverHost: string;
   lacks: readonly Lack[];
-} & (
-  | { kind: 'engine'; /** Of the API. */ token: string }
-  /** The API asks for requests that are signed with the credentials. */
-  | { kind: 'stack' }
-);
+};
 
 declare module 'vitest' {
   // oxlint-disable-next-line typescript/consistent-type-definitions -- vitest's own interface is extended

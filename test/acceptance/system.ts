@@ -2,13 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { EventBridgeClient, PutEventsCommand, type PutEventsResultEntry } from '@aws-sdk/client-eventbridge';
-import { AwsClient } from 'aws4fetch';
 import { inject, vi } from 'vitest';
 import type { Execution, ExecutionDetail } from '../../shared/executions/execution.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
-import { apiThrough, sendWithToken, type Send } from '../support/api.ts';
+import { apiThrough, sendWithToken } from '../support/api.ts';
 import { startReceiver, type Receiver, type Respond } from '../support/http-server.ts';
-import type { Lack, SystemUnderTest } from './system-under-test.ts';
+import type { Lack } from './system-under-test.ts';
 
 /** A change of a handler works for events that are published this long after the answer. No sooner is promised. */
 const inForceAfterMs = 1000;
@@ -20,9 +19,9 @@ export const lacks = (what: Lack): boolean => inject('system').lacks.includes(wh
 /** The system from outside: its API over HTTP, its bus through the AWS SDK. */
 export function connect() {
   const system = inject('system');
-  const { kind, apiUrl, awsEndpoint, region, credentials, certificate, busName, receiverHost } = system;
+  const { apiUrl, token, awsEndpoint, region, credentials, certificate, busName, receiverHost } = system;
   if (certificate !== null) setDefaultCACertificates([...getCACertificates('default'), certificate]);
-  const send = sendTo(system);
+  const send = sendWithToken(apiUrl, token);
   const api = apiThrough(send);
   const upstream = new EventBridgeClient({ endpoint: awsEndpoint, region, credentials });
   const created: string[] = [];
@@ -30,7 +29,6 @@ export function connect() {
   const inForce = () => delay(Math.max(0, changedAt + inForceAfterMs - Date.now()));
 
   return {
-    kind,
     apiUrl,
     busName,
     /** For requests that `api` would not send. */
@@ -108,21 +106,6 @@ export function connect() {
       upstream.destroy();
     },
   };
-}
-
-function sendTo(system: SystemUnderTest): Send {
-  if (system.kind === 'engine') return sendWithToken(system.apiUrl, system.token);
-  const client = new AwsClient({
-    ...system.credentials,
-    region: system.region,
-    service: 'execute-api',
-    retries: 0,
-  });
-  return (path, init) =>
-    client.fetch(system.apiUrl + path, {
-      ...init,
-      headers: { 'content-type': 'application/json', ...init?.headers },
-    });
 }
 
 export type System = ReturnType<typeof connect>;

@@ -32,6 +32,12 @@ describe('parseConfig', () => {
       allowHttp: false,
       allowCidrs: [],
       redactPaths: [],
+      signInDomain: null,
+      callbackUrls: [],
+      machineClients: [],
+      oidcIssuer: null,
+      oidcAudience: [],
+      groupsClaim: 'cognito:groups',
       alarmTopicArn: null,
     });
   });
@@ -102,6 +108,29 @@ describe('parseConfig', () => {
     ['allowCidrs', '10.0.0.0/33'],
     ['allowCidrs', '::ffff:10.0.0.0/104'],
     ['allowCidrs', 'fe80::1%eth0/64'],
+    ['signInDomain', 'Crm'],
+    ['signInDomain', '-crm'],
+    ['signInDomain', 'c'.repeat(64)],
+    ['signInDomain', 'crm-on-aws'],
+    ['callbackUrls', 'http://crm.example/'],
+    ['callbackUrls', 'https://crm.example/#top'],
+    ['callbackUrls', 'crm.example'],
+    ['callbackUrls', 'https://crm.example/, javascript:alert(1)'],
+    ['machineClients', 'billing'],
+    ['machineClients', 'billing:'],
+    ['machineClients', ':read'],
+    ['machineClients', 'billing:owner'],
+    ['machineClients', 'the billing:read'],
+    ['machineClients', 'billing:read,billing:admin'],
+    ['machineClients', Array.from({ length: 50 }, (_, n) => `c${n}:read`).join(',')],
+    ['oidcIssuer', 'crm.example'],
+    ['oidcIssuer', 'http://crm.example'],
+    ['oidcIssuer', 'https://crm.example/?tenant=1'],
+    ['oidcIssuer', 'https://ada@crm.example/'],
+    ['oidcAudience', Array.from({ length: 51 }, (_, n) => `a${n}`).join(',')],
+    ['groupsClaim', ''],
+    ['groupsClaim', 'scope'],
+    ['groupsClaim', 'scp'],
     ['alarmTopicArn', 'on-call'],
     ['retentionDays', [30]],
     ['busName', { name: 'handoff' }],
@@ -137,6 +166,42 @@ describe('parseConfig', () => {
     expect(problemOf({ busName: 'handoff', existingBusName: 'default', eventSources: 'billing' })).toMatch(
       / busName is for a bus that is made, existingBusName for one that is there/u,
     );
+  });
+
+  it('takes machine clients apart', () => {
+    expect(parseConfig({ machineClients: ' billing:operate,month-end : read,' }).machineClients).toEqual([
+      { name: 'billing', role: 'operate' },
+      { name: 'month-end', role: 'read' },
+    ]);
+  });
+
+  it('names every machine client that it cannot use', () => {
+    const problem = problemOf({ machineClients: 'billing:owner,reports,ops:admin' });
+    expect(problem).toContain('"billing:owner" must be a name');
+    expect(problem).toContain('"reports" must be a name');
+    expect(problem).not.toContain('"ops:admin" must be');
+  });
+
+  const issuer = { oidcIssuer: 'https://crm.eu.auth0.com/', oidcAudience: 'handoff' };
+
+  it('takes another issuer, as it is written, with its audience', () => {
+    expect(parseConfig({ ...issuer, groupsClaim: 'permissions' })).toMatchObject({
+      oidcIssuer: 'https://crm.eu.auth0.com/',
+      oidcAudience: ['handoff'],
+      groupsClaim: 'permissions',
+    });
+  });
+
+  it.each([
+    [{ oidcIssuer: issuer.oidcIssuer }, 'oidcIssuer needs oidcAudience'],
+    [{ ...issuer, oidcAudience: ' ,' }, 'oidcIssuer needs oidcAudience'],
+    [{ oidcAudience: 'handoff' }, 'oidcAudience is for the tokens of another issuer, so it needs oidcIssuer'],
+    [{ groupsClaim: 'roles' }, 'groupsClaim is for the tokens of another issuer, so it needs oidcIssuer'],
+    [{ ...issuer, signInDomain: 'crm' }, 'signInDomain is for the user pool'],
+    [{ ...issuer, callbackUrls: 'https://crm.example/' }, 'callbackUrls is for the user pool'],
+    [{ ...issuer, machineClients: 'billing:read' }, 'machineClients is for the user pool'],
+  ])('refuses %j, which does not go together', (settings, sentence) => {
+    expect(problemOf(settings)).toContain(`The deploy settings cannot be used. ${sentence}`);
   });
 
   it('refuses what is no setting, and says which there are', () => {

@@ -60,6 +60,8 @@ describe('the AwsSolutions rules of cdk-nag', () => {
     expect(ours.map(({ rule, path }) => `${rule} ${path}`)).toEqual([
       'AwsSolutions-DDB3 Handoff/Storage/Executions',
       'AwsSolutions-SQS3 Handoff/Intake/UndeliveredEvents',
+      'AwsSolutions-COG2 Handoff/SignIn/Pool',
+      'AwsSolutions-COG8 Handoff/SignIn/Pool',
     ]);
     for (const { reason } of acknowledged) expect(reason).toMatch(/^.{60,}$/u);
   });

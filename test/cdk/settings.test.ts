@@ -67,6 +67,20 @@ const arnOfDefaultBus = {
 const under = (path: string, values: Record<string, unknown>) =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [`${path}.${name}`, value]));
 
+const machine = (name: string, scope: string) =>
+  expect.objectContaining({
+    Type: 'AWS::Cognito::UserPoolClient',
+    Properties: expect.objectContaining({
+      ClientName: name,
+      GenerateSecret: true,
+      AllowedOAuthFlows: ['client_credentials'],
+      AllowedOAuthScopes: [
+        { 'Fn::Join': ['', [{ Ref: expect.stringMatching(/^SignInPoolScopes/u) as string }, scope]] },
+      ],
+      ExplicitAuthFlows: ['ALLOW_REFRESH_TOKEN_AUTH'],
+    }) as object,
+  }) as object;
+
 const { alarmTopicArn } = variants['alarms that somebody hears'];
 const alarms = Object.keys(resourcesOf(synthesize(), 'AWS::CloudWatch::Alarm')).map((id) => id.slice(0, -8));
 
@@ -78,6 +92,8 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
     'StorageDataKey.Description': 'Staging: wraps the data key that encrypts the secrets of handlers',
     'IntakeBus.Name': 'handoff-staging',
     'ApiHttpApi.Name': 'Staging',
+    'SignInPool.UserPoolName': 'Staging',
+    'SignInPoolDomain.Domain.Fn::Join.1.0': 'staging-',
     ...variable('POWERTOOLS_METRICS_NAMESPACE', 'Handoff/Staging', [dispatcher, retrier, sweeper, api]),
     ...variable('SCRIPT_FUNCTION_PREFIX', 'Staging-script-', [dispatcher, retrier, api]),
     'MonitoringEventsDeadLettersAlarm.Namespace': 'Handoff/Staging',
@@ -131,6 +147,56 @@ const expected: Record<keyof typeof variants, Record<string, unknown>> = {
     retrier,
     sweeper,
   ]),
+  'a domain to sign in on, machine clients': {
+    'SignInPoolDomain.Domain': 'crm-sign-in',
+    ...Object.fromEntries(
+      ['CallbackURLs', 'LogoutURLs'].map((name) => [
+        `SignInPoolConsole.${name}`,
+        ['https://crm.example/console/', 'http://localhost:5173/'],
+      ]),
+    ),
+    SignInPoolMachinebilling: machine('billing', '/operate'),
+    SignInPoolMachinemonthend: machine('month-end', '/read'),
+    'ApiHttpApiTokens.JwtConfiguration.Audience': [
+      { Ref: expect.stringMatching(/^SignInPoolMachinebilling/u) as string },
+      { Ref: expect.stringMatching(/^SignInPoolMachinemonthend/u) as string },
+      { Ref: expect.stringMatching(/^SignInPoolConsole/u) as string },
+    ],
+    'Outputs.MachineClients': expect.objectContaining({
+      Value: {
+        'Fn::Join': [
+          '',
+          [
+            'billing:',
+            { Ref: expect.stringMatching(/^SignInPoolMachinebilling/u) as string },
+            ',month-end:',
+            { Ref: expect.stringMatching(/^SignInPoolMachinemonthend/u) as string },
+          ],
+        ],
+      },
+    }) as object,
+  },
+  'the tokens of another issuer': {
+    ...Object.fromEntries(
+      [
+        'SignInPool',
+        'SignInPoolGroupread',
+        'SignInPoolGroupoperate',
+        'SignInPoolGroupadmin',
+        'SignInPoolScopes',
+        'SignInPoolDomain',
+        'SignInPoolConsole',
+        'Outputs.UserPoolId',
+        'Outputs.SignInUrl',
+        'Outputs.ConsoleClientId',
+        'Outputs.TokenUrl',
+      ].map((id) => [id, undefined]),
+    ),
+    'ApiHttpApiTokens.JwtConfiguration.Issuer': 'https://crm.eu.auth0.com/',
+    'ApiHttpApiTokens.JwtConfiguration.Audience.0': 'https://handoff.crm.example',
+    'Outputs.TokenIssuer.Value': 'https://crm.eu.auth0.com/',
+    ...variable('GROUPS_CLAIM', 'https://crm.example/roles', [api]),
+  },
   'alarms that somebody hears': {
     ...Object.fromEntries(alarms.map((id) => [`${id}.AlarmActions`, [alarmTopicArn]])),
     'MonitoringSweeperStoppedAlarm.InsufficientDataActions': [alarmTopicArn],
@@ -187,6 +253,10 @@ describe('two deployments in one account', () => {
   // Each with what it has to be unique in instead of the account, or what it is that is no name.
   const notOfTheAccount = new Set([
     'AWS::ApiGatewayV2::Stage StageName', // its API
+    'AWS::ApiGatewayV2::Authorizer Name', // its API
+    'AWS::Cognito::UserPoolGroup GroupName', // its pool
+    'AWS::Cognito::UserPoolResourceServer Name', // its pool
+    'AWS::Cognito::UserPool UserPoolName', // a label: the pool has an id
     'AWS::CloudWatch::Alarm MetricName', // a metric of AWS has dimensions, of our own a namespace
     'AWS::IAM::Policy PolicyName', // its role
   ]);
@@ -198,7 +268,7 @@ describe('two deployments in one account', () => {
         .Resources,
     ).flatMap(({ Type, Properties = {} }) =>
       Object.entries(Properties)
-        .filter(([property, value]) => property.endsWith('Name') && !isReference(value))
+        .filter(([property, value]) => /(?:Name|^Domain)$/u.test(property) && !isReference(value))
         .filter(([property]) => !notOfTheAccount.has(`${Type} ${property}`))
         .map(([property, value]) => `${Type} ${property} ${JSON.stringify(value)}`),
     );
@@ -211,6 +281,7 @@ describe('two deployments in one account', () => {
     const second = namesIn(variants['another name, with a bus of another name']);
     expect(first).toContain('AWS::DynamoDB::Table TableName "Handoff-handlers"');
     expect(first).toContain('AWS::Lambda::Function FunctionName "Handoff-script-balance-guard"');
+    expect(first.join('\n')).toContain('AWS::Cognito::UserPoolDomain Domain {"Fn::Join":["",["handoff-",');
     expect(first).toHaveLength(second.length);
     expect(first.filter((name) => second.includes(name))).toEqual([]);
   });

@@ -41,9 +41,13 @@ describe('the template', () => {
   });
 
   it('keeps the ids of what holds data: another id is another, empty resource', () => {
-    const ids = ['AWS::DynamoDB::Table', 'AWS::SQS::Queue', 'AWS::KMS::Key', 'AWS::Events::EventBus'].flatMap(
-      (type) => Object.keys(resourcesOf(template, type)),
-    );
+    const ids = [
+      'AWS::DynamoDB::Table',
+      'AWS::SQS::Queue',
+      'AWS::KMS::Key',
+      'AWS::Events::EventBus',
+      'AWS::Cognito::UserPool',
+    ].flatMap((type) => Object.keys(resourcesOf(template, type)));
     expect(ids.toSorted()).toEqual([
       'IntakeBus81FDE4B9',
       'IntakeEventsDeadLetters175E72B3',
@@ -51,6 +55,7 @@ describe('the template', () => {
       'IntakeUndeliveredEventsF23A4F15',
       'RetriesDeadLettersD73FC46D',
       'RetriesQueueB70A8B12',
+      'SignInPoolFD298EFA',
       'StorageDataKeyE15BA43B',
       'StorageExecutions50E2CF2D',
       'StorageHandlers0AAE9F28',
@@ -60,6 +65,7 @@ describe('the template', () => {
   it('tells where things are', () => {
     expect(Object.keys(template.findOutputs('*')).toSorted()).toEqual([
       'ApiUrl',
+      'ConsoleClientId',
       'EventBusArn',
       'EventBusName',
       'EventsDeadLettersUrl',
@@ -68,7 +74,11 @@ describe('the template', () => {
       'HandlersTableName',
       'RetriesDeadLettersUrl',
       'RetriesQueueUrl',
+      'SignInUrl',
+      'TokenIssuer',
+      'TokenUrl',
       'UndeliveredEventsUrl',
+      'UserPoolId',
     ]);
   });
 });
@@ -123,7 +133,7 @@ describe('storage', () => {
     const retained = Object.values(template.toJSON()['Resources'] as Record<string, Resource>).filter(
       (resource) => resource['DeletionPolicy'] === 'Retain',
     );
-    expect(retained).toHaveLength(3);
+    expect(retained).toHaveLength(4);
     expect(retained.flatMap((resource) => resource['DependsOn'] ?? [])).toEqual([]);
     expect(JSON.stringify(retained)).not.toContain('Fn::GetAtt');
   });
@@ -437,11 +447,39 @@ describe('permissions', () => {
 });
 
 describe('the API', () => {
-  it('asks for IAM credentials on every route', () => {
+  it('asks for an access token on every route', () => {
     const routes = Object.values(resourcesOf(template, 'AWS::ApiGatewayV2::Route'));
     expect(routes.map(({ Properties }) => [Properties['RouteKey'], Properties['AuthorizationType']])).toEqual(
-      [['$default', 'AWS_IAM']],
+      [['$default', 'JWT']],
     );
+    const [route] = routes;
+    expect(route?.Properties['AuthorizerId']).toEqual({
+      Ref: idOf(template, 'AWS::ApiGatewayV2::Authorizer', 'ApiHttpApiTokens'),
+    });
+  });
+
+  it('takes the tokens of its user pool that are for one of its clients', () => {
+    const { Properties } = resourceOf(template, 'AWS::ApiGatewayV2::Authorizer', 'ApiHttpApiTokens');
+    expect(Properties).toMatchObject({
+      AuthorizerType: 'JWT',
+      IdentitySource: ['$request.header.Authorization'],
+      JwtConfiguration: {
+        Audience: [{ Ref: idOf(template, 'AWS::Cognito::UserPoolClient', 'SignInPoolConsole') }],
+        Issuer: {
+          'Fn::Join': [
+            '',
+            [
+              'https://cognito-idp.',
+              { Ref: 'AWS::Region' },
+              '.',
+              { Ref: 'AWS::URLSuffix' },
+              '/',
+              { Ref: 'SignInPoolFD298EFA' },
+            ],
+          ],
+        },
+      },
+    });
   });
 
   it('can be called by API Gateway alone, and only for this API', () => {
@@ -460,7 +498,7 @@ describe('the API', () => {
     template.resourceCountIs('AWS::ApiGatewayV2::Stage', 1);
     template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
       DefaultRouteSettings: { ThrottlingRateLimit: 50, ThrottlingBurstLimit: 100 },
-      AccessLogSettings: { Format: Match.stringLikeRegexp('identity\\.userArn') },
+      AccessLogSettings: { Format: Match.stringLikeRegexp('authorizer\\.claims\\.sub') },
     });
   });
 });

@@ -22,5 +22,15 @@ export const variants = {
   'events at once': { batchWindowSeconds: 0 },
   'targets in a private network': { allowHttp: true, allowCidrs: '10.0.0.0/8' },
   'values that are kept encrypted': { redactPaths: 'detail.data.iban, detail.data.cards[*].number' },
+  'a domain to sign in on, machine clients': {
+    signInDomain: 'crm-sign-in',
+    callbackUrls: 'https://crm.example/console/, http://localhost:5173/',
+    machineClients: 'billing:operate, month-end:read',
+  },
+  'the tokens of another issuer': {
+    oidcIssuer: 'https://crm.eu.auth0.com/',
+    oidcAudience: 'https://handoff.crm.example',
+    groupsClaim: 'https://crm.example/roles',
+  },
   'alarms that somebody hears': { alarmTopicArn: 'arn:aws:sns:eu-central-1:123456789012:on-call' },
 } as const satisfies Record<string, Record<string, unknown>>;

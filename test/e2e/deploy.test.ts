@@ -12,8 +12,10 @@ import {
 import { AwsClient } from 'aws4fetch';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Execution } from '../../shared/executions/execution.ts';
-import { apiThrough } from '../support/api.ts';
+import { apiThrough, sendWithToken } from '../support/api.ts';
 import { startReceiver, type Receiver } from '../support/http-server.ts';
+import { startOidcIssuer, type OidcIssuer } from '../support/oidc-issuer.ts';
+import { badTokens, life } from '../support/tokens.ts';
 import {
   bootstrap,
   cdk,
@@ -25,10 +27,11 @@ import {
   type Stack,
 } from './cdk.ts';
 import { startEmulator, type Emulator } from './emulator.ts';
+import { machineSettings, machineToken } from './tokens.ts';
 
 const run = promisify(execFile);
 
-// The stack as it was when it had no retries and no scripts yet.
+// The stack as it was when it had no retries and no scripts yet, and took requests that were signed with credentials of AWS.
 const olderCommit = 'ef1be6e4ad02fbcb1f392312731d082b55f23c21';
 
 /** Settings that are no text, none of them at its default. */
@@ -51,23 +54,28 @@ const inForceAfterMs = 1000;
 let emulator: Emulator;
 let receiver: Receiver;
 let settings: Settings;
+let issuer: OidcIssuer;
 beforeAll(async () => {
   const host = outsideAddress();
-  settings = receiverSettings(host);
+  settings = { ...receiverSettings(host), ...machineSettings };
   receiver = await startReceiver(undefined, { host });
-  emulator = await startEmulator({ enforcePolicies: false });
+  issuer = await startOidcIssuer();
+  emulator = await startEmulator({ enforcePolicies: false, trusted: issuer.certificate });
   await bootstrap(emulator);
 });
 afterAll(async () => {
   await receiver.close();
   await emulator[Symbol.asyncDispose]();
+  await issuer[Symbol.asyncDispose]();
 });
 
-const apiOf = ({ apiUrl }: Stack) => {
+const apiOf = ({ apiUrl, outputs }: Stack) => {
   const { credentials, region } = emulator;
-  const client = new AwsClient({ ...credentials, region, service: 'execute-api', retries: 0 });
-  return apiThrough((path, init) =>
-    client.fetch(apiUrl + path, { ...init, headers: { 'content-type': 'application/json' } }),
+  const signed = new AwsClient({ ...credentials, region, service: 'execute-api', retries: 0 });
+  return apiThrough(async (path, init) =>
+    outputs['UserPoolId'] === undefined
+      ? signed.fetch(apiUrl + path, { ...init, headers: { 'content-type': 'application/json' } })
+      : sendWithToken(apiUrl, await machineToken({ ...emulator, outputs }, 'admin'))(path, init),
   );
 };
 
@@ -116,7 +124,8 @@ async function checkOut(commit: string): Promise<string> {
 
 describe('deploying', () => {
   it('over an older version keeps handlers and executions, and what is new works', async () => {
-    const older = await deploy(emulator, settings, await checkOut(olderCommit));
+    const { machineClients: _, ...known } = settings;
+    const older = await deploy(emulator, known, await checkOut(olderCommit));
     const { id } = await createHandler(older, 'upgrade.before');
     const before = await publishAndWait(older, 'upgrade.before', id);
 
@@ -215,6 +224,43 @@ describe('deploying', () => {
     await cdk(emulator, ['destroy', '--force'], { settings: onBus });
     await client.send(new DescribeEventBusCommand({ Name: 'everybody' }));
     client.destroy();
+  });
+
+  it('with another issuer makes no user pool, and takes the tokens of that issuer by their groups', async () => {
+    const { machineClients: _, ...others } = settings;
+    const rolesClaim = 'https://handoff.example/roles';
+    const stack = await deploy(emulator, {
+      ...others,
+      stackName: 'Handoff-issuer',
+      busName: 'handoff-issuer',
+      oidcIssuer: issuer.issuer,
+      oidcAudience: 'https://handoff.example',
+      groupsClaim: rolesClaim,
+    });
+    expect(Object.keys(stack.outputs)).not.toContain('UserPoolId');
+    const statusOf = async (token: string, method = 'GET', path = '/v1/handlers') =>
+      (await sendWithToken(stack.apiUrl, token)(path, { method })).status;
+    const ada = { sub: 'auth0|ada', azp: 'c1', aud: ['https://handoff.example', `${issuer.issuer}userinfo`] };
+    const adaIn = (...groups: unknown[]) => issuer.give({ ...ada, [rolesClaim]: groups });
+
+    expect(await statusOf('garbage')).toBe(401);
+    const admin = { iss: issuer.issuer, ...life(), ...ada, [rolesClaim]: ['handoff/admin'] };
+    for (const [what, token] of await badTokens(admin, issuer.signer, 'aud')) {
+      expect(await statusOf(token), what).toBe(401);
+    }
+    expect(await statusOf(await issuer.give({ ...admin, at_hash: 'fPlsvVszI29LU2UhDyJ9vg' }))).toBe(401);
+
+    expect(await statusOf(await adaIn('staff', 'handoff/admin'), 'DELETE', '/v1/handlers/h_none')).toBe(404);
+    expect(await statusOf(await adaIn('staff', 'handoff/read'))).toBe(200);
+    expect(await statusOf(await adaIn('staff', 'handoff/read'), 'DELETE', '/v1/handlers/h_none')).toBe(403);
+    // One group that anybody may have made, which the gateway hands on as if it were two.
+    expect(await statusOf(await adaIn('staff handoff/admin'))).toBe(403);
+    for (const claims of [{}, { scope: 'handoff/admin' }, { 'cognito:groups': ['handoff/admin'] }]) {
+      expect(await statusOf(await issuer.give({ ...ada, ...claims })), JSON.stringify(claims)).toBe(403);
+    }
+    const machine = { ...ada, sub: 'c1@clients', scope: 'handoff/operate' };
+    expect(await statusOf(await issuer.give(machine), 'POST', '/v1/handlers/h_none/enable')).toBe(404);
+    expect(await statusOf(await issuer.give(machine), 'DELETE', '/v1/handlers/h_none')).toBe(403);
   });
 
   it('without credentials fails before anything is created, and says so', async () => {

@@ -4,7 +4,7 @@ import type { Emulator } from './emulator.ts';
 /** Where a stack was deployed for tests that look behind its API and its bus. */
 export type DeployedStack = Pick<
   Emulator,
-  'endpoint' | 'region' | 'account' | 'credentials' | 'certificate'
+  'endpoint' | 'region' | 'account' | 'credentials' | 'certificate' | 'poolKeysFolder'
 > & {
   outputs: Record<string, string>;
   /** The calls of its functions, and of everybody else. */
@@ -34,7 +34,12 @@ export function leftByEarlier(): DeployedStack {
 }
 
 /** What a client of AWS needs to reach the emulator. */
-export function clientOf({ endpoint, region, credentials, certificate }: DeployedStack) {
+export function clientOf({
+  endpoint,
+  region,
+  credentials,
+  certificate,
+}: Pick<DeployedStack, 'endpoint' | 'region' | 'credentials' | 'certificate'>) {
   if (certificate !== null) setDefaultCACertificates([...getCACertificates('default'), certificate]);
   return { endpoint, region, credentials };
 }

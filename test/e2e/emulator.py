@@ -2,17 +2,19 @@
 
 Started by emulator.ts. It ends with its parent, when its standard input is closed, and takes its FOLDER along.
 
-What is put right (the emulator knows neither, and refuses what AWS allows):
+What is put right (the emulator knows none of it, and refuses what AWS allows):
 - The batch actions of SQS need the permission of the single one.
   https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 - A policy of KMS may have a condition on the encryption context of the request.
   https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
+- API Gateway knows the keys of a user pool however the emulator is spoken to; it would ask itself for them in plain HTTP.
 
 RECORDED_CALLS names a file that gets a line of JSON for each call that a policy decides on.
 """
 
 import json
 import os
+import re
 import shutil
 import signal
 import threading
@@ -20,6 +22,7 @@ import threading
 import ministack.app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
+from ministack.services import apigateway, cognito
 
 RECORDED_CALLS = os.environ.get("RECORDED_CALLS")
 SINGLE_ACTIONS = {
@@ -31,6 +34,10 @@ SINGLE_ACTIONS = {
 extract_iam_action = iam_actions.extract_iam_action
 request_tag_context = iam_actions.request_tag_context
 enforce = iam_evaluator.enforce
+fetch_jwks = apigateway._fetch_jwks
+OWN_KEYS = re.compile(
+    rf"http://{re.escape(apigateway._HOST)}:{apigateway._PORT}/(?P<pool>[^/]+)/\.well-known/jwks\.json"
+)
 
 
 def action_of(*request):
@@ -61,6 +68,14 @@ def record_and_enforce(access_key, action, service, region, resource_arn="*", se
     return denied
 
 
+async def keys_of(url):
+    own = OWN_KEYS.fullmatch(url)
+    if own is None:
+        return await fetch_jwks(url)
+    _, _, body = cognito.well_known_jwks(own["pool"])
+    return json.loads(body)
+
+
 def end_with_parent():
     while os.read(0, 1024):
         pass
@@ -71,6 +86,7 @@ calls_lock = threading.Lock()
 iam_actions.extract_iam_action = action_of
 iam_actions.request_tag_context = context_of
 iam_evaluator.enforce = record_and_enforce
+apigateway._fetch_jwks = keys_of
 threading.Thread(target=end_with_parent, daemon=True).start()
 try:
     ministack.app.main()

@@ -33,6 +33,8 @@ export type Emulator = AsyncDisposable & {
   folder: string;
   /** Gets a line for every call, if policies are enforced; `readCalls` reads it. */
   callsFile: string;
+  /** Where the keys are with which its user pools sign: `<pool>-access.pem`. */
+  poolKeysFolder: string;
 };
 
 /**
@@ -42,17 +44,27 @@ export type Emulator = AsyncDisposable & {
  * @param enforcePolicies whether every call is held against the policies of its caller, as in AWS. Needs TLS, since the bootstrap
  *   bucket and the queues refuse plain HTTP
  */
-export async function startEmulator({ enforcePolicies }: { enforcePolicies: boolean }): Promise<Emulator> {
+export async function startEmulator({
+  enforcePolicies,
+  trusted,
+}: {
+  enforcePolicies: boolean;
+  /** A certificate that it trusts when it calls others, PEM. @default none but those that the machine trusts */
+  trusted?: string;
+}): Promise<Emulator> {
   const programs = await installPython(besideThis('requirements.txt'));
   const folder = await mkdtemp(join(tmpdir(), 'handoff-e2e-'));
   const port = await closedPort();
   const endpoint = `${enforcePolicies ? 'https://localhost' : 'http://127.0.0.1'}:${port}`;
   const callsFile = join(folder, 'calls.jsonl');
+  const stateFolder = join(folder, 'state');
   const temporary = join(folder, 'tmp');
   await mkdir(temporary);
   const tls = enforcePolicies ? selfSigned() : null;
   const certificateFile = join(folder, 'certificate.pem');
   const keyFile = join(folder, 'key.pem');
+  const trustedFile = join(folder, 'trusted.pem');
+  if (trusted !== undefined) await writeFile(trustedFile, trusted);
   if (tls !== null) {
     await writeFile(certificateFile, tls.cert);
     await writeFile(keyFile, tls.key, { mode: 0o600 });
@@ -72,8 +84,9 @@ export async function startEmulator({ enforcePolicies }: { enforcePolicies: bool
       MINISTACK_REGION: region,
       IOT_MTLS_ENABLED: '0',
       TMPDIR: temporary,
-      STATE_DIR: join(folder, 'state'),
+      STATE_DIR: stateFolder,
       PYTHONUNBUFFERED: '1',
+      ...(trusted !== undefined && { SSL_CERT_FILE: trustedFile }),
       ...(enforcePolicies && {
         AUTH: 'true',
         USE_SSL: '1',
@@ -115,6 +128,7 @@ export async function startEmulator({ enforcePolicies }: { enforcePolicies: bool
       },
       folder,
       callsFile,
+      poolKeysFolder: join(stateFolder, 'cognito-pool-keys'),
       [Symbol.asyncDispose]: stop,
     };
   } catch (error) {

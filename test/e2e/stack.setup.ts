@@ -3,6 +3,7 @@ import '../acceptance/system-under-test.ts';
 import { bootstrap, cdk, deploy, outsideAddress, receiverSettings } from './cdk.ts';
 import { leaveForLater } from './deployed-stack.ts';
 import { startEmulator } from './emulator.ts';
+import { machineSettings, machineToken } from './tokens.ts';
 
 /** Runs the acceptance tests against the stack, deployed to the emulator. */
 export const setup = (project: TestProject): Promise<() => Promise<void>> =>
@@ -14,24 +15,24 @@ export async function provideStack(
   { enforcePolicies }: { enforcePolicies: boolean },
 ): Promise<() => Promise<void>> {
   const receiverHost = outsideAddress();
-  const settings = receiverSettings(receiverHost);
+  const settings = { ...receiverSettings(receiverHost), ...machineSettings };
   const emulator = await startEmulator({ enforcePolicies });
-  const { endpoint, region, account, credentials, certificate, callsFile } = emulator;
+  const { endpoint, region, account, credentials, certificate, callsFile, poolKeysFolder } = emulator;
   try {
     await bootstrap(emulator);
     const { apiUrl, outputs } = await deploy(emulator, settings);
+    const stack = { endpoint, region, account, credentials, certificate, callsFile, poolKeysFolder, outputs };
     project.provide('system', {
-      kind: 'stack',
       apiUrl,
+      token: await machineToken(stack, 'admin'),
       awsEndpoint: endpoint,
       region,
       credentials,
       certificate,
       busName: outputs['EventBusName'] ?? '',
       receiverHost,
-      lacks: ['checks of PutEvents', 'unknown authorization schemes'],
+      lacks: ['checks of PutEvents'],
     });
-    const stack = { endpoint, region, account, credentials, certificate, callsFile, outputs };
     project.provide('stack', stack);
     if (enforcePolicies) leaveForLater(stack);
   } catch (error) {
