@@ -139,7 +139,7 @@ describe('the audit trail', () => {
     expect(answer.status).toBeLessThan(300);
     expect((await readAudit())[0]).toMatchObject({
       ...entry,
-      by: machine('').sub,
+      by: machine('')['sub'],
       ip: sourceIp,
       outcome: 'done',
     });
