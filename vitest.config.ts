@@ -114,6 +114,18 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          // Requests that are made up from the API's own description.
+          name: 'fuzz',
+          include: ['test/fuzz/**/*.test.ts'],
+          // As many as HANDOFF_FUZZ_EXAMPLES says take as long as they take.
+          testTimeout: 1_800_000,
+          // Python's packages are installed meanwhile.
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
           // What `npm test` runs on the embedded DynamoDB, on the one that AWS hands out. The excluded use no tables.
           name: 'dynamodb-local',
           include: [

@@ -1,6 +1,13 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { log } from '../shared/log.ts';
 import { StartError } from './start-error.ts';
 
@@ -37,6 +44,7 @@ export async function listen(
       response.destroy();
     });
   });
+  server.on('clientError', refuse);
   server.listen(port, host);
   try {
     await once(server, 'listening');
@@ -44,6 +52,34 @@ export async function listen(
     throw listenError(error, host, port);
   }
   return { port: (server.address() as AddressInfo).port, close: (graceMs) => closeServer(server, graceMs) };
+}
+
+// By Node's own code for what is wrong, with its status: https://nodejs.org/api/http.html#event-clienterror
+const refusals: Partial<Record<string, { status: number; detail: string }>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, detail: 'The URL and the headers together are too large.' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { status: 413, detail: 'The chunk extensions of the body are too large.' },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, detail: 'The request took too long to arrive.' },
+};
+
+/** Answers what is no request that a listener could get. Node's own answer would have no body, and the API's errors are problems. */
+function refuse(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, detail } = refusals[error.code ?? ''] ?? { status: 400, detail: 'This is not HTTP.' };
+  const title = STATUS_CODES[status] ?? '';
+  const body = JSON.stringify({ type: 'about:blank', title, status, detail });
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${title}`,
+      'connection: close',
+      'content-type: application/problem+json',
+      `content-length: ${Buffer.byteLength(body)}`,
+      '',
+      body,
+    ].join('\r\n'),
+  );
 }
 
 async function closeServer(server: Server, graceMs: number): Promise<void> {

@@ -1,21 +1,26 @@
 import { z } from '@hono/zod-openapi';
-import { eventTypeProblem } from '../../shared/events/catalogue.ts';
+import { eventTypeForm, eventTypeProblem } from '../../shared/events/catalogue.ts';
 
 /** An event in a request of the API. */
 export const NewEvent = z
   .strictObject({
-    type: z.string().superRefine((name, context) => {
-      const problem = name.startsWith('handoff.')
-        ? 'events that begin with "handoff." are emitted by Handoff alone'
-        : eventTypeProblem(name);
-      if (problem !== null) context.addIssue({ code: 'custom', message: problem });
-    }),
+    type: z
+      .string()
+      .superRefine((name, context) => {
+        const problem = name.startsWith('handoff.')
+          ? 'events that begin with "handoff." are emitted by Handoff alone'
+          : eventTypeProblem(name);
+        if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+      })
+      .meta({ description: 'An event type', ...eventTypeForm }),
     objectId: z
       .union([z.string().max(256), z.number()])
       .nullable()
       .default(null)
       .describe("The entity's own id"),
-    data: z.record(z.string(), z.unknown()).default({}),
+    data: z.record(z.string(), z.unknown()).default({}).describe('What the event tells, as its type has it'),
   })
-  .openapi('NewEvent');
+  .openapi('NewEvent', {
+    example: { type: 'client.create', objectId: 12, data: { id: 12, name: 'Northwind Telecom' } },
+  });
 export type NewEvent = z.output<typeof NewEvent>;

@@ -5,9 +5,12 @@ const maxLimit = 100;
 /** The query parameters of every list. */
 export const pageQuery = {
   limit: z.coerce.number().int().min(1).max(maxLimit).default(20).describe('Items a page'),
-  cursor: z.string().max(2048).optional().describe('`nextCursor` of the page before'),
+  cursor: z.string().max(2048).describe('`nextCursor` of the page before').optional(),
 };
 
-/** A page of a list; `nextCursor` is null on the last one. */
+/** A page of a list. */
 export const pageOf = <Item extends z.ZodType>(item: Item) =>
-  z.object({ items: z.array(item), nextCursor: z.string().nullable() });
+  z.strictObject({
+    items: z.array(item),
+    nextCursor: z.string().nullable().describe('Ask for the next page with it; null on the last one'),
+  });

@@ -16,8 +16,8 @@ import type { Role } from '../../shared/role.ts';
 import { checkRole, needs, rolesOf } from './access.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
-import { problemOf, type Problem } from './problem.ts';
 import { addAuditRoutes } from './routes/audit.ts';
+import { addProblems, problemOf, type Problem } from './problem.ts';
 import { addDeadLetterRoutes } from './routes/dead-letters.ts';
 import { addEventTypeRoutes } from './routes/event-types.ts';
 import { addEventRoutes } from './routes/events.ts';
@@ -49,6 +49,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addAuditRoutes(app, services);
   for (const [route, role] of rolesOf(app)) needed.set(route, role);
 
+  addProblems(app);
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
     type: 'http',
     scheme: 'bearer',
@@ -60,9 +61,13 @@ export function createRouter(services: Services): OpenAPIHono {
     info: {
       title: 'Handoff',
       version: packageJson.version,
-      description: 'Handlers, executions and events. Errors are application/problem+json (RFC 9457).',
+      license: { name: 'Apache 2.0', url: 'https://www.apache.org/licenses/LICENSE-2.0' },
+      description:
+        'Handlers, executions and events. Errors are `application/problem+json` (RFC 9457); what comes from API Gateway itself is a `GatewayError`. A later version may add fields to answers.',
     },
+    servers: [{ url: '/', description: 'Where this description is' }],
     security: needs('read'),
+    tags,
   });
 
   app.notFound((context) => {
@@ -82,6 +87,18 @@ export function createRouter(services: Services): OpenAPIHono {
   });
   return app;
 }
+
+const tags = [
+  { name: 'Handlers', description: 'Reactions to events: which events, one target, a priority, a status' },
+  { name: 'Executions', description: 'The log: one handler and one event, with every attempt' },
+  { name: 'Recoveries', description: 'Runs in the background that deliver a range of executions again' },
+  { name: 'Events', description: 'Publishing on the bus' },
+  { name: 'Event types', description: 'The catalogue of what upstreams send' },
+  { name: 'Scripts', description: 'Code of this deployment that a handler may name as its target' },
+  { name: 'Statistics', description: 'What ran, by hours' },
+  { name: 'Dead letters', description: 'What could not be read or run' },
+  { name: 'Audit', description: 'Who changed what through this API' },
+];
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 

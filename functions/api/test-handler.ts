@@ -81,7 +81,7 @@ function showTest(record: ExecutionRecord, event: DomainEvent): HandlerTest {
   return {
     execution: {
       ...execution,
-      eventBody: JSON.parse(event.raw) as unknown,
+      eventBody: JSON.parse(event.raw) as Record<string, unknown>,
       request,
       attempts: [...record.attempts],
     },

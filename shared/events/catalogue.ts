@@ -312,11 +312,20 @@ export const nearestBuiltIn = (name: string): string | null =>
 const notBefore = 'handlers only run after the fact, there are no "before" events';
 
 // Lower-case dotted names: client.create, crm.contact_merged. EventBridge allows 128 characters.
-const dottedName = /^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$/u;
+const dotted = String.raw`[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*`;
+const dottedName = new RegExp(`^${dotted}$`, 'u');
+const maxNameLength = 128;
+
+/** What a description of the API can say about the name of an event type, and of a pattern; the two functions below know it all. */
+export const eventTypeForm = { pattern: dottedName.source, maxLength: maxNameLength };
+export const eventPatternForm = {
+  pattern: String.raw`^(\*|${dotted}(\.\*)?)$`,
+  maxLength: maxNameLength,
+};
 
 /** Why `name` cannot be an event type, as a sentence; null when it can. */
 export function eventTypeProblem(name: string): string | null {
-  if (name.length > 128) return 'is longer than 128 characters';
+  if (name.length > maxNameLength) return `is longer than ${maxNameLength} characters`;
   if (!dottedName.test(name)) return 'must be a lower-case dotted name such as client.create';
   if (name.startsWith('before.')) return notBefore;
   const nearest = nearestBuiltIn(name);
@@ -333,7 +342,7 @@ export function eventPatternProblem(pattern: string): string | null {
   if (pattern === '*') return null;
   if (!pattern.endsWith('.*')) return eventTypeProblem(pattern);
   const stem = pattern.slice(0, -2);
-  if (pattern.length > 128) return 'is longer than 128 characters';
+  if (pattern.length > maxNameLength) return `is longer than ${maxNameLength} characters`;
   if (!dottedName.test(stem)) return 'must be a name, a name with ".*" at its end, or "*"';
   if (`${stem}.`.startsWith('before.')) return notBefore;
   const prefix = `${stem}.`;

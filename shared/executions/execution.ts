@@ -5,7 +5,7 @@ import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle
 import { encodeExecutionId, readKey, type ExecutionKey } from './key.ts';
 
 /** One try of an execution: a call that was really made. */
-export const Attempt = z.object({
+export const Attempt = z.strictObject({
   number: z.int().describe('From 1, counted on over all generations'),
   at: z.iso.datetime().describe('When it began'),
   durationMs: z.number(),
@@ -47,20 +47,20 @@ export type ListedExecution = Omit<ExecutionRecord, 'event' | 'request'> & {
 };
 
 /** An execution in the lists of the API. */
-export const Execution = z.object({
+export const Execution = z.strictObject({
   id: z.string(),
   handlerId: z.string(),
   handlerName: z.string().describe('As it was at the last attempt'),
   eventId: z.string(),
   event: z.string().describe('The event type'),
   eventTime: z.iso.datetime(),
-  objectId: z.union([z.string(), z.number()]).nullable(),
+  objectId: z.union([z.string(), z.number()]).nullable().describe("The id of the event's entity"),
   status: ExecutionStatus,
   reason: StatusReason.nullable().describe('Why it waits, is held, or failed without a last attempt'),
-  generation: z.int(),
-  attemptCount: z.int(),
-  nextAttemptAt: z.iso.datetime().nullable(),
-  startedAt: z.iso.datetime(),
+  generation: z.int().describe('From 1; raised when what has ended is run again'),
+  attemptCount: z.int().describe('Of all generations'),
+  nextAttemptAt: z.iso.datetime().nullable().describe('Null when it does not wait for a time'),
+  startedAt: z.iso.datetime().describe('When its first attempt began, or when it was held'),
   durationMs: z.number().nullable().describe('Of the last attempt'),
   statusCode: z.int().nullable().describe('Of the last attempt'),
   error: z.string().nullable().describe('Of the last attempt'),
@@ -69,17 +69,17 @@ export type Execution = z.output<typeof Execution>;
 
 /** A single execution with everything that is known about it. */
 export const ExecutionDetail = Execution.extend({
-  eventBody: z.unknown().describe('The whole EventBridge event'),
+  eventBody: z.record(z.string(), z.unknown()).describe('The whole EventBridge event'),
   request: z
     .discriminatedUnion('type', [
-      z.object({
+      z.strictObject({
         type: z.literal('http'),
         method: z.string(),
         url: z.string(),
         headers: z.record(z.string(), z.string()).describe('Secrets are shown as ***'),
         body: z.string(),
       }),
-      z.object({ type: z.literal('script'), script: z.string(), body: z.string() }),
+      z.strictObject({ type: z.literal('script'), script: z.string(), body: z.string() }),
     ])
     .nullable()
     .describe('As it was sent; null when no attempt was made'),

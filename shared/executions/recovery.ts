@@ -16,7 +16,7 @@ export type RecoveryRange = {
 };
 
 /** A run in the background that delivers executions again, as the API shows it. */
-export const Recovery = z.object({
+export const Recovery = z.strictObject({
   id: z.string(),
   handlerId: z.string(),
   status: z.enum(['running', 'done', 'cancelled']),

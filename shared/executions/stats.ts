@@ -21,7 +21,7 @@ const budget = { maxBytes: 16 * 1024 * 1024, maxMs: 5000 };
 const hoursAtOnce = 8;
 
 /** How many executions stand where. */
-export const StatusCounts = z.object({
+export const StatusCounts = z.strictObject({
   succeeded: z.int(),
   failed: z.int(),
   waiting: z.int(),
@@ -31,14 +31,14 @@ export type StatusCounts = z.output<typeof StatusCounts>;
 
 const Duration = z.number().nullable();
 
-const Summary = z.object({
+const Summary = z.strictObject({
   counts: StatusCounts,
   successRate: z
     .number()
     .nullable()
     .describe('succeeded / (succeeded + failed), from 0 to 1; null when nothing has ended'),
   durationMs: z
-    .object({ p50: Duration, p95: Duration })
+    .strictObject({ p50: Duration, p95: Duration })
     .describe('Of all attempts that were made, within 20 % from 1 ms on; null when there were none'),
 });
 type Summary = z.output<typeof Summary>;
@@ -49,7 +49,7 @@ export const Stats = Summary.extend({
   to: z.iso.datetime().describe('The end of the last hour'),
   handlers: z.array(Summary.extend({ handlerId: z.string() })).describe('What ran most comes first'),
   hours: z
-    .array(z.object({ hour: z.iso.datetime().describe('Its beginning'), counts: StatusCounts }))
+    .array(z.strictObject({ hour: z.iso.datetime().describe('Its beginning'), counts: StatusCounts }))
     .describe('Oldest first, one for every hour, but none for what is before searchedBackTo'),
   searchedBackTo: z.iso
     .datetime()

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { eventPatternProblem } from '../events/catalogue.ts';
+import { eventPatternForm, eventPatternProblem } from '../events/catalogue.ts';
 import { authSchema } from './auth.ts';
 import { line, lines } from './plain-text.ts';
 
@@ -14,7 +14,10 @@ const EventPattern = z
     const problem = eventPatternProblem(pattern);
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   })
-  .describe('An event type, a prefix such as client.*, or * (everything but handoff.*)');
+  .meta({
+    description: 'An event type, a prefix such as client.*, or * (everything but handoff.*)',
+    ...eventPatternForm,
+  });
 
 // Headers that Handoff or HTTP itself sets (with all that begin with `webhook-`, which are Standard Webhooks'), and those that
 // would be secrets in plain text.
@@ -213,17 +216,20 @@ export type HandlerStatus = z.output<typeof HandlerStatus>;
 
 /** What a caller may say about a handler; everything but `name`, `events` and `target` has a default. */
 export const HandlerInput = z.strictObject({
-  name: line(200),
-  description: lines(10_000).default(''),
+  name: line(200).describe('For people, one line; need not be unique'),
+  description: lines(10_000).default('').describe('For people, with line breaks where they help'),
   events: z
     .array(EventPattern)
     .min(1, 'name at least one event type')
     .max(100, 'at most 100 event types')
-    .refine((events) => new Set(events).size === events.length, 'an event type stands there twice'),
-  filter: z.null(notYet).default(null),
-  transform: z.null(notYet).default(null),
-  target: Target,
-  status: HandlerStatus.default('enabled'),
+    .refine((events) => new Set(events).size === events.length, 'an event type stands there twice')
+    .meta({ description: 'The event types that it runs for', uniqueItems: true }),
+  filter: z.null(notYet).default(null).describe('Not available yet'),
+  transform: z.null(notYet).default(null).describe('Not available yet'),
+  target: Target.describe('What it calls'),
+  status: HandlerStatus.default('enabled').describe(
+    'disabled: does not run, and what it misses is held; archived: out, hidden from lists, nothing recorded',
+  ),
   priority: z.int().min(1).max(1000).default(100).describe('1 runs first'),
   onFailure: z
     .enum(['continue', 'halt'])
@@ -241,6 +247,6 @@ export const Handler = HandlerInput.extend({
   id: z.string().describe('h_ and 16 characters'),
   version: z.int().describe('Raised by every change; the ETag'),
   createdAt: z.iso.datetime(),
-  updatedAt: z.iso.datetime(),
+  updatedAt: z.iso.datetime().describe('When its version was raised'),
 });
 export type Handler = z.output<typeof Handler>;

@@ -32,7 +32,8 @@ export const line = (maxLength: number) =>
     )
     .refine(isVisible, hidden)
     // U+2800 is the empty Braille pattern.
-    .refine((text) => /[^\s\u2800]/u.test(text), 'must not be empty');
+    .refine((text) => /[^\s\u2800]/u.test(text), 'must not be empty')
+    .meta({ minLength: 1 });
 
 /** The same with line breaks and tabs; may be empty. */
 export const lines = (maxLength: number) =>

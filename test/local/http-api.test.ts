@@ -248,6 +248,18 @@ describe('a client that breaks off', () => {
     expect(chunk.toString()).toMatch(/^HTTP\/1.1 400/u);
   });
 
+  it('gets a 431 for a URL that is too long, as a problem like all others', async () => {
+    const answer = await call(`/v1/handlers?q=${'x'.repeat(16_384)}`);
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([431, 'application/problem+json']);
+    expect(await answer.json()).toEqual({
+      type: 'about:blank',
+      title: 'Request Header Fields Too Large',
+      status: 431,
+      detail: 'The URL and the headers together are too large.',
+    });
+    expect(events).toEqual([]);
+  });
+
   it('gets a 400 for a target that is not a path', async () => {
     const socket = connect(server.port, '127.0.0.1');
     socket.write('GET http://x/v1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n');

@@ -9,8 +9,8 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 const environments = fileURLToPath(new URL('../../.venv', import.meta.url));
-// Of the tools that are installed; the functions' own Python is that of AWS.
-const oldest = [3, 10] as const;
+// Of most tools that are installed; the functions' own Python is that of AWS.
+const oldestPython = [3, 10] as const;
 const installTimeoutMs = 300_000;
 
 /**
@@ -18,10 +18,14 @@ const installTimeoutMs = 300_000;
  * file is installed once. Throws an Error that says what is missing: there is no way round the tools that need it.
  *
  * @param requirements absolute path
+ * @param oldest the Python that they need at least
  * @returns the folder of its programs
  */
-export async function installPython(requirements: string): Promise<string> {
-  const version = await pythonVersion();
+export async function installPython(
+  requirements: string,
+  oldest: readonly [major: number, minor: number] = oldestPython,
+): Promise<string> {
+  const version = await pythonVersion(oldest);
   const hash = createHash('sha256')
     .update(version)
     .update(await readFile(requirements));
@@ -55,7 +59,7 @@ export async function installPython(requirements: string): Promise<string> {
 }
 
 /** `3.11.7`. */
-async function pythonVersion(): Promise<string> {
+async function pythonVersion(oldest: readonly [major: number, minor: number]): Promise<string> {
   const wanted = `Python ${oldest.join('.')} or later is needed here, as python3 in the PATH`;
   const { stdout } = await run('python3', ['-c', 'import platform; print(platform.python_version())']).catch(
     (cause: unknown) => {

@@ -7,7 +7,7 @@ import { redriveAll, redriveSome } from '../redrive.ts';
 import type { Services } from '../services.ts';
 
 const DeadLetter = z
-  .object({
+  .strictObject({
     id: z.string(),
     receivedAt: z.iso.datetime().describe('When the queue first took it'),
     reason: z.string().describe('Why it could not be read or run'),
@@ -19,6 +19,8 @@ const DeadLetter = z
 const list = createRoute({
   method: 'get',
   path: '/v1/dead-letters',
+  operationId: 'listDeadLetters',
+  tags: ['Dead letters'],
   security: needs('read'),
   summary: 'What could not be read or run, newest first',
   request: { query: z.strictObject(pageQuery) },
@@ -53,7 +55,7 @@ const Redrive = z
   .openapi('Redrive');
 
 const Redriven = z
-  .object({
+  .strictObject({
     redriven: z.int().describe('How many are back on the events queue, and gone from the list'),
     notFound: z.array(z.string()).describe('Ids of which there is no dead letter, or not any more'),
     unsent: z
@@ -69,6 +71,8 @@ const Redriven = z
 const redrive = createRoute({
   method: 'post',
   path: '/v1/dead-letters/redrive',
+  operationId: 'redriveDeadLetters',
+  tags: ['Dead letters'],
   security: needs('operate'),
   summary: 'Put dead letters back on the events queue, as they came',
   request: { body: { content: { 'application/json': { schema: Redrive } }, required: true } },

@@ -14,7 +14,7 @@ import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
 const EventType = z
-  .object({
+  .strictObject({
     name: z.string().describe("An event's detail-type"),
     label: z.string().describe('What admins know it by'),
     group: z.string().describe('The part of the label before its colon'),
@@ -32,6 +32,8 @@ const json = <Schema extends z.ZodType>(schema: Schema) => ({ content: { 'applic
 const list = createRoute({
   method: 'get',
   path: '/v1/event-types',
+  operationId: 'listEventTypes',
+  tags: ['Event types'],
   security: needs('read'),
   summary: 'The catalogue of event types',
   request: { query: z.strictObject(pageQuery) },
@@ -41,9 +43,15 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/event-types/{name}',
+  operationId: 'getEventType',
+  tags: ['Event types'],
   security: needs('read'),
   summary: 'One event type, and whether anyone is enabled for it',
-  request: { params: z.object({ name: z.string().max(128) }) },
+  request: {
+    params: z.object({
+      name: z.string().max(128).describe("The event's detail-type").openapi({ example: 'client.create' }),
+    }),
+  },
   responses: { 200: { description: 'The event type', ...json(EventType) }, ...problems(400, 404) },
 });
 

@@ -14,7 +14,12 @@ import type { Services } from '../services.ts';
 // The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
 const envelopeMargin = randomBytes(192).toString('base64');
 
-const PublishedEvent = z.object({ id: z.string(), time: z.iso.datetime() }).openapi('PublishedEvent');
+const PublishedEvent = z
+  .strictObject({
+    id: z.string().describe('Of the event: executions have it as `eventId`'),
+    time: z.iso.datetime().describe('Of the event, in whole seconds'),
+  })
+  .openapi('PublishedEvent');
 
 const IdempotencyKey = z
   .string()
@@ -26,6 +31,8 @@ const IdempotencyKey = z
 const publish = createRoute({
   method: 'post',
   path: '/v1/events',
+  operationId: 'publishEvent',
+  tags: ['Events'],
   security: needs('operate'),
   summary: 'Publish an event on the bus',
   request: {

@@ -10,6 +10,7 @@ import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { requireEnabled } from '../require-enabled.ts';
 import type { Services } from '../services.ts';
+import { answerOf } from '../schema-forms.ts';
 import { sentRequest } from '../sent-request.ts';
 import { Time } from '../time.ts';
 
@@ -20,17 +21,49 @@ const whichTime =
 const Text = z.string().min(1).max(200);
 const textSearch = 'Without "from", of the last 24 hours (before "to") only';
 
+const example: Execution = {
+  id: 'x_aF9TbTJwWDB2VHE0YzdZZEtlIzAjMjAyNi0xMS0yM1QxMDowMDowMC4wMDBaIzZmMWM',
+  handlerId: 'h_Sm2pX0vTq4c7YdKe',
+  handlerName: 'CRM sync',
+  eventId: '6f1c3c1e-8d0b-4f7e-9a55-2b6d0c7e1a90',
+  event: 'client.create',
+  eventTime: '2026-11-23T10:00:00.000Z',
+  objectId: 12,
+  status: 'succeeded',
+  reason: null,
+  generation: 1,
+  attemptCount: 1,
+  nextAttemptAt: null,
+  startedAt: '2026-11-23T10:00:01.250Z',
+  durationMs: 41,
+  statusCode: 200,
+  error: null,
+};
+const ExecutionAnswer = answerOf(Execution).openapi('Execution', { example });
+const DetailAnswer = answerOf(ExecutionDetail).openapi('ExecutionDetail');
+const id = {
+  params: z.object({
+    id: z.string().max(1024).describe('The id of an execution').openapi({ example: example.id }),
+  }),
+};
+
 const list = createRoute({
   method: 'get',
   path: '/v1/executions',
+  operationId: 'listExecutions',
+  tags: ['Executions'],
   security: needs('read'),
   summary: 'Executions, newest first',
   request: {
     query: z.strictObject({
-      handlerId: z.string().max(64).optional(),
+      handlerId: z.string().max(64).optional().describe('Of one handler'),
       event: z.string().max(128).optional().describe('The event type'),
-      status: ExecutionStatus.optional(),
-      eventId: z.string().max(128).optional(),
+      status: ExecutionStatus.optional().describe('Where it stands'),
+      eventId: z
+        .string()
+        .max(128)
+        .optional()
+        .describe('Of one event, by the id that publishing it has given'),
       objectId: z
         .string()
         .min(1)
@@ -51,7 +84,7 @@ const list = createRoute({
       description: 'A page of executions',
       content: {
         'application/json': {
-          schema: pageOf(Execution).extend({
+          schema: pageOf(ExecutionAnswer).extend({
             searchedBackTo: z.iso
               .datetime()
               .optional()
@@ -69,11 +102,13 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/executions/{id}',
+  operationId: 'getExecution',
+  tags: ['Executions'],
   security: needs('read'),
   summary: 'One execution with its event, its request and every attempt',
-  request: { params: z.object({ id: z.string().max(1024) }) },
+  request: id,
   responses: {
-    200: { description: 'The execution', content: { 'application/json': { schema: ExecutionDetail } } },
+    200: { description: 'The execution', content: { 'application/json': { schema: DetailAnswer } } },
     ...problems(400, 404),
   },
 });
@@ -81,14 +116,16 @@ const read = createRoute({
 const retry = createRoute({
   method: 'post',
   path: '/v1/executions/{id}/retry',
+  operationId: 'retryExecution',
+  tags: ['Executions'],
   security: needs('operate'),
   summary:
     'One more attempt, now: of an execution that waits its next one, of one that has ended the first of a new generation',
-  request: { params: z.object({ id: z.string().max(1024) }) },
+  request: id,
   responses: {
     202: {
       description: 'The execution, which waits for its attempt',
-      content: { 'application/json': { schema: Execution } },
+      content: { 'application/json': { schema: ExecutionAnswer } },
     },
     ...problems(400, 404, 409),
   },
@@ -113,7 +150,7 @@ export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
     return context.json(
       {
         ...summarize(record),
-        eventBody: JSON.parse(record.event.raw) as unknown,
+        eventBody: JSON.parse(record.event.raw) as Record<string, unknown>,
         request: sentRequest(record),
         attempts: [...record.attempts],
       },

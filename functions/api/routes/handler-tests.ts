@@ -1,11 +1,12 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import { ExecutionDetail } from '../../../shared/executions/execution.ts';
-import { HandlerInput, type Handler } from '../../../shared/handlers/handler.ts';
+import type { Handler } from '../../../shared/handlers/handler.ts';
 import { openAuth, openSigning } from '../../../shared/handlers/registry.ts';
 import { actorOf } from '../actor.ts';
 import { NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
+import { HandlerId, NewHandler } from '../handler-schemas.ts';
 import { problems } from '../problem.ts';
 import { requireTarget } from '../require-target.ts';
 import type { Services } from '../services.ts';
@@ -17,14 +18,15 @@ const event = NewEvent.optional().describe(
 );
 
 const ShownTest = z
-  .object({
+  .strictObject({
     execution: ExecutionDetail.omit({ id: true })
       .nullable()
       .describe('As it would stand in the log, where it does not; null when nothing was sent'),
-    request: ExecutionDetail.shape.request,
+    request: ExecutionDetail.shape.request.describe('What was sent, or would be; secrets are shown as ***'),
     response: z
-      .object({ statusCode: z.int().nullable(), body: z.string().nullable(), durationMs: z.number() })
-      .nullable(),
+      .strictObject({ statusCode: z.int().nullable(), body: z.string().nullable(), durationMs: z.number() })
+      .nullable()
+      .describe('What came back; null when nothing was sent'),
   })
   .openapi('HandlerTest');
 
@@ -36,10 +38,12 @@ const tested = {
 const testSaved = createRoute({
   method: 'post',
   path: '/v1/handlers/{id}/test',
+  operationId: 'testHandler',
+  tags: ['Handlers'],
   security: needs('operate'),
   summary: 'Run a handler now, once, for at most 20 s; it is not logged',
   request: {
-    params: z.object({ id: z.string().max(64) }),
+    params: z.object({ id: HandlerId }),
     body: { content: { 'application/json': { schema: z.strictObject({ event }) } } },
   },
   responses: { 200: tested, ...problems(400, 404, 413) },
@@ -48,6 +52,8 @@ const testSaved = createRoute({
 const testUnsaved = createRoute({
   method: 'post',
   path: '/v1/handlers/test',
+  operationId: 'testUnsavedHandler',
+  tags: ['Handlers'],
   security: needs('operate'),
   summary:
     'Run a handler that is not saved, or see what it would be sent; it is signed with a key of the moment',
@@ -56,7 +62,7 @@ const testUnsaved = createRoute({
       content: {
         'application/json': {
           schema: z.strictObject({
-            handler: HandlerInput,
+            handler: NewHandler,
             event,
             send: z.boolean().default(true).describe('false only shows what would be sent'),
           }),

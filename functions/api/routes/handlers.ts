@@ -1,9 +1,18 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
-import { Handler, HandlerInput, HandlerStatus } from '../../../shared/handlers/handler.ts';
+import { Handler, HandlerStatus } from '../../../shared/handlers/handler.ts';
 import { actorOf } from '../actor.ts';
 import { createHandlerEditor } from '../edit-handler.ts';
+import { etag, location } from '../answer-headers.ts';
 import { etagOf } from '../etag.ts';
+import {
+  HandlerAnswer,
+  HandlerId,
+  HandlerPatch,
+  HandlerReplacement,
+  NewHandler,
+} from '../handler-schemas.ts';
+import { answerOf } from '../schema-forms.ts';
 import { listHandlers } from '../list-handlers.ts';
 import { readCircuit } from '../read-circuit.ts';
 import { pageOf, pageQuery } from '../page.ts';
@@ -11,7 +20,7 @@ import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
-const HandlerHealth = z.object({
+const HandlerHealth = z.strictObject({
   circuit: z.enum(['closed', 'open', 'probing']),
   since: z.iso.datetime().nullable().describe('Null when it was never open'),
   lastExecutionAt: z.iso.datetime().nullable(),
@@ -23,16 +32,7 @@ const HandlerHealth = z.object({
     ),
 });
 
-// What was read can be sent back whole: the fields that only Handoff sets are accepted and have no effect.
-const HandlerReplacement = HandlerInput.extend({
-  id: z.string().optional(),
-  version: z.int().optional(),
-  createdAt: z.string().optional(),
-  updatedAt: z.string().optional(),
-  health: z.unknown().optional(),
-});
-
-const id = { params: z.object({ id: z.string().max(64) }) };
+const id = { params: z.object({ id: HandlerId }) };
 const ifMatch = {
   headers: z.object({ 'if-match': z.string().optional().describe('The ETag as it was read') }),
 };
@@ -40,7 +40,17 @@ const json = <Schema extends z.ZodType>(schema: Schema) => ({ content: { 'applic
 const jsonBody = <Schema extends z.ZodType>(schema: Schema) => ({
   body: { ...json(schema), required: true },
 });
-const handlerAnswer = { description: 'The handler, its version in the ETag', ...json(Handler) };
+const handlerAnswer = {
+  description: 'The handler, its version in the ETag',
+  headers: etag,
+  ...json(HandlerAnswer),
+};
+const withSecret = json(
+  answerOf(Handler.extend({ secret: z.string().describe('whsec_ and base64 (Standard Webhooks)') })).openapi(
+    'HandlerWithSecret',
+  ),
+);
+const withHealth = json(answerOf(Handler.extend({ health: HandlerHealth })).openapi('HandlerWithHealth'));
 
 const tooMany = {
   ...problems(409)[409],
@@ -50,6 +60,8 @@ const tooMany = {
 const list = createRoute({
   method: 'get',
   path: '/v1/handlers',
+  operationId: 'listHandlers',
+  tags: ['Handlers'],
   security: needs('read'),
   summary: 'Handlers by priority, then name',
   request: {
@@ -65,19 +77,22 @@ const list = createRoute({
       ...pageQuery,
     }),
   },
-  responses: { 200: { description: 'A page of handlers', ...json(pageOf(Handler)) }, ...problems(400) },
+  responses: { 200: { description: 'A page of handlers', ...json(pageOf(HandlerAnswer)) }, ...problems(400) },
 });
 
 const create = createRoute({
   method: 'post',
   path: '/v1/handlers',
+  operationId: 'createHandler',
+  tags: ['Handlers'],
   security: needs('admin'),
   summary: 'Register a handler',
-  request: jsonBody(HandlerInput),
+  request: jsonBody(NewHandler),
   responses: {
     201: {
       description: 'The handler. This answer alone shows the secret that signs its deliveries',
-      ...json(Handler.extend({ secret: z.string() })),
+      headers: etag.extend(location.shape),
+      ...withSecret,
     },
     ...problems(400, 413),
     409: tooMany,
@@ -87,11 +102,13 @@ const create = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/handlers/{id}',
+  operationId: 'getHandler',
+  tags: ['Handlers'],
   security: needs('read'),
   summary: 'One handler and its health',
   request: id,
   responses: {
-    200: { ...handlerAnswer, ...json(Handler.extend({ health: HandlerHealth })) },
+    200: { ...handlerAnswer, ...withHealth },
     ...problems(400, 404),
   },
 });
@@ -99,6 +116,8 @@ const read = createRoute({
 const replace = createRoute({
   method: 'put',
   path: '/v1/handlers/{id}',
+  operationId: 'replaceHandler',
+  tags: ['Handlers'],
   security: needs('admin'),
   summary: 'Replace a handler',
   request: { ...id, ...ifMatch, ...jsonBody(HandlerReplacement) },
@@ -108,15 +127,19 @@ const replace = createRoute({
 const patch = createRoute({
   method: 'patch',
   path: '/v1/handlers/{id}',
+  operationId: 'patchHandler',
+  tags: ['Handlers'],
   security: needs('admin'),
   summary: 'Change some fields (JSON Merge Patch); another target.type replaces the target',
-  request: { ...id, ...ifMatch, ...jsonBody(z.looseObject({})) },
+  request: { ...id, ...ifMatch, ...jsonBody(HandlerPatch) },
   responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413), 409: tooMany },
 });
 
 const remove = createRoute({
   method: 'delete',
   path: '/v1/handlers/{id}',
+  operationId: 'deleteHandler',
+  tags: ['Handlers'],
   security: needs('admin'),
   summary: 'Delete a handler; its executions stay readable until they expire',
   request: { ...id, ...ifMatch },
@@ -126,13 +149,16 @@ const remove = createRoute({
 const rotateSecret = createRoute({
   method: 'post',
   path: '/v1/handlers/{id}/rotate-secret',
+  operationId: 'rotateSecret',
+  tags: ['Handlers'],
   security: needs('admin'),
   summary: 'Make a new signing secret; the old one keeps signing beside it for 24 hours',
   request: id,
   responses: {
     200: {
       description: 'The handler. This answer alone shows the new secret',
-      ...json(Handler.extend({ secret: z.string() })),
+      headers: etag,
+      ...withSecret,
     },
     ...problems(400, 404, 409),
   },
@@ -142,6 +168,8 @@ const toggle = (verb: 'enable' | 'disable') =>
   createRoute({
     method: 'post',
     path: `/v1/handlers/{id}/${verb}` as const,
+    operationId: `${verb}Handler`,
+    tags: ['Handlers'],
     security: needs('operate'),
     summary: verb === 'enable' ? 'Let a handler run' : 'Stop a handler; what it misses is held',
     request: id,

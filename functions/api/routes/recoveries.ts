@@ -4,14 +4,37 @@ import { RecoverableStatus, Recovery } from '../../../shared/executions/recovery
 import { actorOf } from '../actor.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { needs } from '../access.ts';
+import { HandlerId } from '../handler-schemas.ts';
+import { location } from '../answer-headers.ts';
 import { problems } from '../problem.ts';
+import { answerOf } from '../schema-forms.ts';
 import { requireEnabled } from '../require-enabled.ts';
 import type { Services } from '../services.ts';
 import { Time } from '../time.ts';
 
 const json = <Schema extends z.ZodType>(schema: Schema) => ({ content: { 'application/json': { schema } } });
-const id = { params: z.object({ id: z.string().max(64) }) };
-const recoveryAnswer = { description: 'The recovery', ...json(Recovery) };
+const example: Recovery = {
+  id: 'r_0mE5w8Zq3vNcXt1k',
+  handlerId: 'h_Sm2pX0vTq4c7YdKe',
+  status: 'running',
+  reason: null,
+  found: 214,
+  released: 200,
+  from: '2026-11-23T08:00:00.000Z',
+  to: '2026-11-23T10:00:00.000Z',
+  statuses: ['failed', 'held'],
+  createdAt: '2026-11-23T10:15:00.000Z',
+  endedAt: null,
+};
+
+const handlerId = { params: z.object({ id: HandlerId }) };
+const id = {
+  params: z.object({
+    id: z.string().max(64).describe('The id of a recovery').openapi({ example: example.id }),
+  }),
+};
+const RecoveryAnswer = answerOf(Recovery).openapi('Recovery', { example });
+const recoveryAnswer = { description: 'The recovery', ...json(RecoveryAnswer) };
 
 const whichTime = "What counts is the time by which lists are sorted, the event's own most often";
 
@@ -26,10 +49,12 @@ const Recover = z
       .default(['failed', 'held']),
     dryRun: z.boolean().default(false).describe('Only count what there is'),
   })
-  .openapi('Recover');
+  .openapi('Recover', {
+    example: { from: '2026-11-23T08:00:00Z', to: '2026-11-23T10:00:00Z', dryRun: true },
+  });
 
 const Recoverable = z
-  .object({
+  .strictObject({
     count: z.int().describe('At most 10,000'),
     exact: z
       .boolean()
@@ -40,12 +65,14 @@ const Recoverable = z
 const recover = createRoute({
   method: 'post',
   path: '/v1/handlers/{id}/recover',
+  operationId: 'recoverExecutions',
+  tags: ['Recoveries'],
   security: needs('operate'),
   summary: 'Deliver a range of executions again, in the background; with dryRun only count them',
-  request: { ...id, body: { ...json(Recover), required: true } },
+  request: { ...handlerId, body: { ...json(Recover), required: true } },
   responses: {
     200: { description: 'With dryRun: how many there are', ...json(Recoverable) },
-    202: { ...recoveryAnswer, description: 'The recovery, which goes on by itself' },
+    202: { ...recoveryAnswer, description: 'The recovery, which goes on by itself', headers: location },
     ...problems(400, 404, 409, 413),
   },
 });
@@ -53,13 +80,15 @@ const recover = createRoute({
 const list = createRoute({
   method: 'get',
   path: '/v1/recoveries',
+  operationId: 'listRecoveries',
+  tags: ['Recoveries'],
   security: needs('read'),
   summary: 'Recoveries, newest first',
   request: { query: z.strictObject(pageQuery) },
   responses: {
     200: {
       description: 'A page of recoveries; it can be short, even empty, and yet have a next one',
-      ...json(pageOf(Recovery)),
+      ...json(pageOf(RecoveryAnswer)),
     },
     ...problems(400),
   },
@@ -68,6 +97,8 @@ const list = createRoute({
 const read = createRoute({
   method: 'get',
   path: '/v1/recoveries/{id}',
+  operationId: 'getRecovery',
+  tags: ['Recoveries'],
   security: needs('read'),
   summary: 'One recovery, and how far it has come',
   request: id,
@@ -77,6 +108,8 @@ const read = createRoute({
 const cancel = createRoute({
   method: 'post',
   path: '/v1/recoveries/{id}/cancel',
+  operationId: 'cancelRecovery',
+  tags: ['Recoveries'],
   security: needs('operate'),
   summary: 'Stop a recovery; what it has released goes on',
   request: id,

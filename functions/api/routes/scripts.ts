@@ -6,7 +6,7 @@ import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
 const Script = z
-  .object({
+  .strictObject({
     name: z.string().describe('What `target.script` of a handler names'),
     language: z.enum(['typescript', 'python']),
     description: z.string(),
@@ -16,6 +16,8 @@ const Script = z
 const list = createRoute({
   method: 'get',
   path: '/v1/scripts',
+  operationId: 'listScripts',
+  tags: ['Scripts'],
   security: needs('read'),
   summary: 'The scripts of this deployment, by name',
   request: { query: z.strictObject(pageQuery) },

@@ -13,11 +13,13 @@ const NamedStats = Stats.extend({
       }),
     )
     .describe('What ran most comes first'),
-});
+}).openapi('Statistics');
 
 const read = createRoute({
   method: 'get',
   path: '/v1/stats',
+  operationId: 'getStats',
+  tags: ['Statistics'],
   security: needs('read'),
   summary: 'What ran, by whole hours: in all, by handler and over time',
   request: {

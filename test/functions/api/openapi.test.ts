@@ -13,12 +13,36 @@ beforeAll(async () => {
 });
 afterAll(() => api[Symbol.asyncDispose]());
 
-type Operation = {
-  summary: string;
-  parameters?: { name: string; in: string; required?: boolean; schema: object }[];
-  requestBody?: Body;
-  responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
+type Schema = { $ref?: string; properties?: Record<string, Schema>; required?: string[] } & Record<
+  string,
+  unknown
+>;
+type Answer = {
+  description: string;
+  headers?: Record<string, { schema: object }>;
+  content?: Record<string, { schema: Schema }>;
 };
+type Operation = {
+  operationId: string;
+  tags: string[];
+  summary: string;
+  parameters?: { name: string; in: string; required?: boolean; description?: string; schema: Schema }[];
+  requestBody?: Body;
+  responses: Record<string, Answer & { $ref?: string }>;
+};
+
+/** What a reference leads to; anything else is itself. */
+const resolve = <Node extends { $ref?: string }>(node: Node): Node =>
+  node.$ref === undefined
+    ? node
+    : {
+        ...node.$ref
+          .split('/')
+          .slice(1)
+          .reduce((parent, key) => parent[key], document),
+        ...node,
+        $ref: undefined,
+      };
 
 const operations = (): [route: string, operation: Operation][] =>
   Object.entries(document.paths as Record<string, Record<string, Operation>>).flatMap(([path, methods]) =>
@@ -36,7 +60,10 @@ function* nodes(value: unknown, path = '#'): Generator<[string, Record<string, u
     yield* nodes(member, `${path}/${key.replaceAll('/', '~1')}`);
 }
 
-const declared = {
+/** What every route can answer with, whatever it is asked: access.test.ts, http-api.test.ts and API Gateway have them. */
+const ofEveryRoute = [401, 403, 413, 429, 431, 500, 503];
+
+const declared: Record<string, number[]> = {
   'GET /v1/handlers': [200, 400],
   'POST /v1/handlers': [201, 400, 409, 413],
   'GET /v1/handlers/{id}': [200, 400, 404],
@@ -86,28 +113,111 @@ describe('GET /v1/openapi.json', () => {
   it('declares the answers of every route, its errors as problems', () => {
     expect(
       Object.fromEntries(
-        operations().map(([route, { responses }]) => [
+        operations().map(([route, { responses }]) => [route, Object.keys(responses).map(Number)]),
+      ),
+    ).toEqual(
+      Object.fromEntries(
+        Object.entries(declared).map(([route, statuses]) => [
           route,
-          // Of every route; access.test.ts sees them.
-          Object.keys(responses)
-            .map(Number)
-            .filter((status) => status !== 401 && status !== 403),
+          [...new Set([...statuses, ...ofEveryRoute])].toSorted((a, b) => a - b),
         ]),
       ),
-    ).toEqual(declared);
+    );
     for (const [route, { responses }] of operations()) {
-      expect(Object.keys(responses)).toEqual(expect.arrayContaining(['401', '403']));
-      // The gateway's own answer.
-      const { 401: _, ...ours } = responses;
-      for (const [status, { description, content }] of Object.entries(ours)) {
-        const types =
-          status === '204'
-            ? undefined
-            : [Number(status) < 400 ? 'application/json' : 'application/problem+json'];
-        expect([route, status, content && Object.keys(content)]).toEqual([route, status, types]);
+      for (const [status, answer] of Object.entries(responses)) {
+        const { description, content } = resolve(answer);
+        const types = [
+          ...(Number(status) >= 400 ? ['application/problem+json'] : []),
+          // From API Gateway, where it is an error.
+          ...(Number(status) < 300 || ofEveryRoute.includes(Number(status)) ? ['application/json'] : []),
+        ];
+        expect([route, status, content && Object.keys(content)]).toEqual([
+          route,
+          status,
+          status === '204' ? undefined : types,
+        ]);
         expect(description).not.toBe('');
       }
     }
+  });
+
+  it('says of every field of an answer that it is there, and that there are no others', () => {
+    const objects = new Map<string, Schema>();
+    const collect = (path: string, schema: Schema): void => {
+      for (const [place, node] of nodes(resolve(schema), path)) {
+        if (place.includes('/example')) continue;
+        if (typeof node['$ref'] === 'string') collect(place, node);
+        else if (node['type'] === 'object') objects.set(place, node);
+      }
+    };
+    for (const [route, { responses }] of operations()) {
+      for (const [status, answer] of Object.entries(responses)) {
+        for (const { schema } of Object.values(resolve(answer).content ?? {})) {
+          collect(`${route} ${status}`, schema);
+        }
+      }
+    }
+
+    const optional = new Set<string>();
+    for (const [place, { properties, required = [], additionalProperties }] of objects) {
+      if (properties === undefined) {
+        // Headers, and what upstreams have sent.
+        expect([place, additionalProperties]).toEqual([place, expect.any(Object)]);
+        continue;
+      }
+      expect([place, additionalProperties]).toEqual([place, false]);
+      for (const name of Object.keys(properties).filter((key) => !required.includes(key))) optional.add(name);
+    }
+    expect(objects.size).toBeGreaterThan(100);
+    expect([...optional].toSorted()).toEqual(['errors', 'scope', 'searchedBackTo']);
+  });
+
+  it('has a name, a tag and a summary for every route, and words for every parameter', () => {
+    const ids = operations().map(([, { operationId }]) => operationId);
+    expect(new Set(ids).size).toBe(operations().length);
+    expect(ids.every((id) => /^[a-z]+[A-Za-z]+$/u.test(id))).toBe(true);
+    const tags = (document.tags as { name: string; description: string }[]).map(({ name }) => name);
+    expect(new Set(operations().flatMap(([, operation]) => operation.tags))).toEqual(new Set(tags));
+    for (const [route, { summary, parameters = [] }] of operations()) {
+      expect(summary).not.toBe('');
+      for (const { name, description = '' } of parameters)
+        expect([route, name, description]).not.toContain('');
+    }
+  });
+
+  it('shows examples that are what they are examples of', () => {
+    const { schemas } = document.components as { schemas: Record<string, Schema> };
+    const shown = Object.entries(schemas).filter(([, { example }]) => example !== undefined);
+    expect(shown.map(([name]) => name)).toEqual(
+      expect.arrayContaining(['HandlerInput', 'Handler', 'Execution', 'Recovery', 'NewEvent', 'Problem']),
+    );
+    for (const [name, { example, properties = {}, required = [] }] of shown) {
+      const keys = Object.keys(example as object);
+      expect([name, keys.filter((key) => !(key in properties))]).toEqual([name, []]);
+      expect([name, required.filter((key) => !keys.includes(key))]).toEqual([name, []]);
+    }
+  });
+
+  it('says which answers have an ETag, and where what was made is', () => {
+    const having = (header: string) =>
+      operations().flatMap(([route, { responses }]) =>
+        Object.entries(responses)
+          .filter(([, answer]) => resolve(answer).headers?.[header] !== undefined)
+          .map(([status]) => `${status} ${route}`),
+      );
+    expect(having('location')).toEqual(['201 POST /v1/handlers', '202 POST /v1/handlers/{id}/recover']);
+    expect(having('etag').toSorted()).toEqual([
+      '200 GET /v1/handlers/{id}',
+      '200 PATCH /v1/handlers/{id}',
+      '200 POST /v1/handlers/{id}/disable',
+      '200 POST /v1/handlers/{id}/enable',
+      '200 POST /v1/handlers/{id}/rotate-secret',
+      '200 PUT /v1/handlers/{id}',
+      '201 POST /v1/handlers',
+    ]);
+    expect(new Set(having('www-authenticate').map((answer) => answer.slice(0, 3)))).toEqual(
+      new Set(['401', '403']),
+    );
   });
 
   it('declares no answer that cannot be had', async () => {
@@ -243,7 +353,7 @@ describe('GET /v1/openapi.json', () => {
     for (const [path, node] of all) {
       const { $ref, nullable, type, properties, required, enum: values } = node;
       // A property may be called anything.
-      if (path.endsWith('/properties')) continue;
+      if (path.endsWith('/properties') || path.includes('/example')) continue;
       if (typeof $ref === 'string') expect([path, all.has($ref)]).toEqual([path, true]);
       expect([path, nullable]).toEqual([path, undefined]);
       if (typeof type === 'string' && path.includes('/schema')) {
@@ -259,14 +369,13 @@ describe('GET /v1/openapi.json', () => {
         expect(Object.keys(properties as object)).toEqual(expect.arrayContaining(required));
       }
     }
-    for (const [route, { parameters = [], summary, requestBody }] of operations()) {
+    for (const [route, { parameters = [], requestBody }] of operations()) {
       const inPath = [...route.matchAll(/\{(\w+)\}/gu)].map(([, name]) => name);
       const named = parameters.filter((parameter) => parameter.in === 'path');
       expect(named.map(({ name, required }) => [name, required])).toEqual(inPath.map((name) => [name, true]));
       expect(new Set(parameters.map((parameter) => `${parameter.in} ${parameter.name}`)).size).toBe(
         parameters.length,
       );
-      expect(summary).not.toBe('');
       const takesBody =
         /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|handlers\/test|handlers\/\{id\}\/recover|dead-letters\/redrive)$/u.test(
           route,
@@ -276,7 +385,9 @@ describe('GET /v1/openapi.json', () => {
   });
 
   it('shows the defaults of what is sent', () => {
-    const { schema } = document.paths['/v1/handlers'].post.requestBody.content['application/json'];
+    const schema: Body = resolve(
+      document.paths['/v1/handlers'].post.requestBody.content['application/json'].schema as Schema,
+    );
     expect(schema.required).toEqual(['name', 'events', 'target']);
     expect(schema.additionalProperties).toBe(false);
     const defaults = Object.fromEntries(
