@@ -31,10 +31,12 @@ export type Change = {
   /** The id of what is changed; null where there is no one thing. */
   subject: string | null;
   /** What is there now; null when there is nothing yet. */
-  before: unknown;
+  before: object | null;
   /** What it is to become, or what was asked for; null when nothing is left. */
-  after: unknown;
+  after: object | null;
 };
+
+const noted = z.record(z.string(), z.unknown());
 
 /** An entry of the audit trail. */
 export const AuditEntry = z.object({
@@ -44,8 +46,8 @@ export const AuditEntry = z.object({
   subject: z.string().nullable().describe('The id of what was changed; null where there is no one thing'),
   by: z.string().describe('A user name, the id of a machine client, or token:<role> of the engine'),
   ip: z.string().describe('The address that the request came from'),
-  before: z.unknown().describe('Null when there was nothing; secrets are masked'),
-  after: z.unknown().describe('What it was to become, or what was asked for; secrets are masked'),
+  before: noted.nullable().describe('Null when there was nothing; secrets are masked'),
+  after: noted.nullable().describe('What it was to become, or what was asked for; secrets are masked'),
   outcome: z
     .enum(['done', 'refused', 'unconfirmed'])
     .describe(
@@ -53,7 +55,8 @@ export const AuditEntry = z.object({
     ),
   endedAt: z.iso.datetime().nullable().describe('When its outcome was noted'),
   result: z
-    .unknown()
+    .union([z.string(), noted])
+    .nullable()
     .describe('What came of it: the id of a new event, how many were redriven, why it was refused'),
 });
 export type AuditEntry = z.output<typeof AuditEntry>;

@@ -11,10 +11,14 @@ import type { Actor, AuditEntry, Change } from './change.ts';
 const maxReads = 20;
 const endSuffix = '#END';
 
-/** Written before a change, and never again. */
-type BeginRow = Change & { by: string; ip: string };
+/** What is known before a change: written then, and never again. */
+type Beginning = Change & { by: string; ip: string };
 /** Written when it is known how the change ended. Beside the first row, because nobody may touch that one. */
-type EndRow = { outcome: 'done' | 'refused'; endedAt: string; result?: unknown };
+type Ending = { outcome: 'done' | 'refused'; endedAt: string; result: string | object | undefined };
+
+/** The two as they are read. */
+type BeginRow = Pick<AuditEntry, 'action' | 'subject' | 'by' | 'ip' | 'before' | 'after'>;
+type EndRow = Pick<AuditEntry, 'endedAt' | 'result'> & Pick<Ending, 'outcome'>;
 
 /**
  * Who changed what, in the handlers table, a partition a month. Rows are only ever added: the roles of the functions have no right to
@@ -43,10 +47,10 @@ export function createAuditTrail({
     { name: by, ip }: Actor,
     change: Change,
     make: () => Promise<Result>,
-    resultOf: (result: Result) => unknown = () => undefined,
+    resultOf: (result: Result) => object | undefined = () => undefined,
   ): Promise<Result> {
     const key = newKey(now());
-    await add(key, { ...change, by, ip } satisfies BeginRow);
+    await add(key, { ...change, by, ip } satisfies Beginning);
     let result: Result;
     try {
       result = await make();
@@ -59,12 +63,12 @@ export function createAuditTrail({
   }
 
   // The change is made: an error would make its caller make it again.
-  const confirm = ({ pk, sk }: Key, outcome: EndRow['outcome'], result: unknown): Promise<void> =>
-    add({ pk, sk: sk + endSuffix }, { outcome, endedAt: now().toISOString(), result } satisfies EndRow).catch(
+  const confirm = ({ pk, sk }: Key, outcome: Ending['outcome'], result: Ending['result']): Promise<void> =>
+    add({ pk, sk: sk + endSuffix }, { outcome, endedAt: now().toISOString(), result } satisfies Ending).catch(
       (error: unknown) => log.error('audit.unconfirmed', { entry: sk, outcome, error }),
     );
 
-  async function add(key: Key, row: BeginRow | EndRow): Promise<void> {
+  async function add(key: Key, row: Beginning | Ending): Promise<void> {
     await dynamo.send(
       new PutCommand({
         TableName: tableName,

@@ -312,8 +312,8 @@ export const nearestBuiltIn = (name: string): string | null =>
 const notBefore = 'handlers only run after the fact, there are no "before" events';
 
 // Lower-case dotted names: client.create, crm.contact_merged. EventBridge allows 128 characters.
-const dotted = String.raw`[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*`;
-const dottedName = new RegExp(`^${dotted}$`, 'u');
+const dottedName = /^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*$/u;
+const dotted = dottedName.source.slice(1, -1);
 const maxNameLength = 128;
 
 /** What a description of the API can say about the name of an event type, and of a pattern; the two functions below know it all. */

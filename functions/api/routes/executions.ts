@@ -158,11 +158,11 @@ export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
     );
   });
   app.openapi(retry, async (context) => {
-    const { id } = context.req.valid('param');
-    const { key, state } = await executions.get(id);
+    const { id: subject } = context.req.valid('param');
+    const { key, state } = await executions.get(subject);
     const { handlerId } = readKey(key);
     requireEnabled(handlerId, await handlers.statusOf(handlerId));
-    const change = { subject: id, before: { status: state.status }, after: { status: 'waiting' } };
+    const change = { subject, before: { status: state.status }, after: { status: 'waiting' } };
     const record = await audit.record(
       actorOf(context, services),
       { action: 'execution.retry', ...change },
