@@ -17,6 +17,7 @@ import { startBus } from './bus.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';
 import { startTestDynamo } from '../support/dynamo.ts';
+import { knowSecret } from '../support/known-secrets.ts';
 import { startDynamoWire } from '../support/dynamo-wire.ts';
 import { createSqsFaults } from '../support/sqs-faults.ts';
 
@@ -69,6 +70,7 @@ export async function startEnvironment({ now = () => new Date() }: { now?: () =>
 
   async function registerAs(handler: Handler): Promise<string> {
     const secret = newSigningSecret();
+    knowSecret(handler.id, secret);
     await store.create({ handler, sealedSecrets: [sealSecret(dataKey, handler.id, secret)] });
     return secret;
   }

@@ -1,4 +1,5 @@
 import { engineToken } from './engine.ts';
+import { knowSecret } from './known-secrets.ts';
 
 /** Sends a request to the management API, as somebody who may do everything there. */
 export type Send = (
@@ -25,7 +26,10 @@ export function apiThrough(send: Send) {
   async function call<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const response = await request(method, path, body);
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-    return (response.status === 204 ? undefined : await response.json()) as Answer;
+    const answer = (response.status === 204 ? undefined : await response.json()) as Answer;
+    const { id, secret } = (answer ?? {}) as { id?: string; secret?: string };
+    if (id !== undefined && secret !== undefined) knowSecret(id, secret);
+    return answer;
   }
   return {
     /** For answers that are no 2xx: gives what came, whatever it is. */

@@ -3,6 +3,8 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { createServer as createTlsServer } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
+import { signatureProblem } from './known-secrets.ts';
+
 const loopback = '127.0.0.1';
 
 export type ReceivedRequest = {
@@ -28,6 +30,7 @@ export type Receiver = AsyncDisposable & {
   connectionCount: () => number;
   /** Resolves with all requests as soon as there are `count` of them. */
   waitForRequests: (count: number) => Promise<ReceivedRequest[]>;
+  /** Rejects when a delivery of a handler of this test was not signed with its secret. */
   close: () => Promise<void>;
 };
 
@@ -41,6 +44,7 @@ export async function startReceiver(
 ): Promise<Receiver> {
   const requests: ReceivedRequest[] = [];
   const waiting = new Set<() => void>();
+  const problems: string[] = [];
   const server = tls === undefined ? createServer() : createTlsServer(tls);
   let connections = 0;
   server.on('connection', () => (connections += 1));
@@ -56,6 +60,8 @@ export async function startReceiver(
         at: new Date(),
       };
       requests.push(request);
+      const problem = signatureProblem(request);
+      if (problem !== null) problems.push(problem);
       for (const check of waiting) check();
       void respond(request, response);
     });
@@ -66,6 +72,7 @@ export async function startReceiver(
     server.close();
     server.closeAllConnections();
     await closed;
+    if (problems.length > 0) throw new Error(problems.join('\n'));
   };
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${host}:${port}`,

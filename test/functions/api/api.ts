@@ -6,6 +6,7 @@ import { buildServices } from '../../../functions/api/services.ts';
 import { scriptFunctionPrefix } from '../../../local/lambda-endpoint.ts';
 import { parseEnv } from '../../../shared/env.ts';
 import { findScripts } from '../../../shared/scripts/find-scripts.ts';
+import { knowSecret } from '../../support/known-secrets.ts';
 import { startLambda } from '../../support/scripts.ts';
 import { startEnvironment, type Environment } from '../environment.ts';
 import { authorized, machine, type Claims } from './authorized.ts';
@@ -60,11 +61,9 @@ export async function startApi(around?: Environment) {
       { event: authorized(claims) },
     );
     const text = await response.text();
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: text === '' ? null : JSON.parse(text),
-    };
+    const answer: Body = text === '' ? null : JSON.parse(text);
+    if (typeof answer?.secret === 'string') knowSecret(answer.id as string, answer.secret as string);
+    return { status: response.status, headers: response.headers, body: answer };
   }
 
   /** Creates a handler and gives it as the API answered, without its secret. */
