@@ -59,8 +59,9 @@ export async function startKms(keyArn = 'arn:aws:kms:us-east-1:000000000000:key/
     }
   }
 
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const kms = new KMSClient({
-    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    endpoint: url,
     region: 'us-east-1',
     credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
     maxAttempts: 1,
@@ -68,6 +69,7 @@ export async function startKms(keyArn = 'arn:aws:kms:us-east-1:000000000000:key/
   return {
     kms,
     keyArn,
+    url,
     /** The names of the operations that were called, in order. */
     operations,
     async [Symbol.asyncDispose]() {
