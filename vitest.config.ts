@@ -56,7 +56,7 @@ export default defineConfig({
         test: {
           // And once more with the permissions of each function enforced.
           name: 'stack-with-policies',
-          include: ['test/acceptance/**/*.test.ts', 'test/e2e/{callers,sweeper}.test.ts'],
+          include: ['test/acceptance/**/*.test.ts', 'test/e2e/{audit,callers,sweeper}.test.ts'],
           globalSetup: 'test/e2e/stack-with-policies.setup.ts',
           testTimeout: 60_000,
         },

@@ -7,6 +7,8 @@ What is put right (the emulator knows none of it, and refuses what AWS allows):
   https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
 - A policy of KMS may have a condition on the encryption context of the request.
   https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
+- A policy of DynamoDB may have a condition on the partition keys of the rows that are named.
+  https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
 - API Gateway knows the keys of a user pool however the emulator is spoken to; it would ask itself for them in plain HTTP.
 
 RECORDED_CALLS names a file that gets a line of JSON for each call that a policy decides on.
@@ -22,7 +24,7 @@ import threading
 import ministack.app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id
-from ministack.services import apigateway, cognito
+from ministack.services import apigateway, cognito, dynamodb
 
 RECORDED_CALLS = os.environ.get("RECORDED_CALLS")
 SINGLE_ACTIONS = {
@@ -50,7 +52,30 @@ def context_of(service, action, body, params):
     if service == "kms":
         for name, value in (json.loads(body or b"{}").get("EncryptionContext") or {}).items():
             context[f"kms:EncryptionContext:{name}"] = value
+    if service == "dynamodb":
+        keys = leading_keys(json.loads(body or b"{}"))
+        if keys:
+            context["dynamodb:LeadingKeys"] = keys
     return context
+
+
+def leading_keys(request):
+    """Values of the partition key, of whatever a request reads, writes or deletes by its key."""
+    rows = list(rows_in(request.get("TableName"), request))
+    for item in request.get("TransactItems") or []:
+        for part in item.values():
+            rows += rows_in(part.get("TableName"), part)
+    for table, wanted in (request.get("RequestItems") or {}).items():
+        for part in [wanted] if isinstance(wanted, dict) else [each for one in wanted for each in one.values()]:
+            rows += rows_in(table, part)
+    return [value for row in rows for value in row.values()]
+
+
+def rows_in(table, part):
+    name = (dynamodb._tables.get(table) or {}).get("pk_name")
+    for row in [part.get("Key"), part.get("Item"), *(part.get("Keys") or [])]:
+        if row and name in row:
+            yield row[name]
 
 
 def record_and_enforce(access_key, action, service, region, resource_arn="*", service_context=None):
