@@ -97,7 +97,7 @@ export async function startEngine(
       '127.0.0.1',
       0,
       createPrivateEndpoint({
-        eventBridge: createAwsEndpoint({ queue: events.queue, keys: null }),
+        eventBridge: createAwsEndpoint({ queue: events.queue, keys: tables.credentials }),
         sqs: createSqsEndpoint({
           queues: new Map(
             [events, retries].flatMap(({ queue, deadLetters }) => [

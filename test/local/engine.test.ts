@@ -73,14 +73,20 @@ describe('startEngine', () => {
     expect(JSON.parse(bodies[0] ?? '')).toMatchObject({ detail: { objectId: 7 } });
   });
 
-  it('gives the functions an endpoint to publish on, and upstreams one that checks their signatures on more than loopback', async () => {
+  it('gives the functions alone an endpoint to publish on, and upstreams one that checks their signatures on more than loopback', async () => {
     const dispatcher = vi.fn<Functions['dispatcher']>().mockResolvedValue({ batchItemFailures: [] });
     const engine = await start({ HOST: '0.0.0.0' }, { dispatcher });
     await expect(publish(engine.url, 1)).rejects.toMatchObject({ name: 'UnrecognizedClientException' });
     expect(dispatcher).not.toHaveBeenCalled();
     await publish(engine.url, 1, engine.awsKeys ?? undefined);
     await vi.waitFor(() => expect(dispatcher).toHaveBeenCalledTimes(1));
-    await publish(process.env['AWS_ENDPOINT_URL_EVENTBRIDGE'] ?? '', 1);
+    const {
+      AWS_ENDPOINT_URL_EVENTBRIDGE: ofFunctions = '',
+      AWS_ACCESS_KEY_ID: accessKeyId = '',
+      AWS_SECRET_ACCESS_KEY: secretAccessKey = '',
+    } = process.env;
+    await expect(publish(ofFunctions, 1)).rejects.toMatchObject({ name: 'UnrecognizedClientException' });
+    await publish(ofFunctions, 1, { accessKeyId, secretAccessKey });
     await vi.waitFor(() => expect(dispatcher).toHaveBeenCalledTimes(2));
   });
 
