@@ -224,7 +224,9 @@ describe('an existing bus', () => {
     const onBus = Object.entries(permissionsOf(template, 'Api')).filter(([, actions]) =>
       actions.some((action) => action.startsWith('events:')),
     );
-    expect(onBus).toEqual([['arn::events:::event-bus/company', ['events:PutEvents']]]);
+    expect(onBus).toEqual([
+      ['arn:AWS::Partition:events:AWS::Region:AWS::AccountId:event-bus/company', ['events:PutEvents']],
+    ]);
   });
 
   it('has the rule under the id that the rule of our own bus has', () => {

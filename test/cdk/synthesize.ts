@@ -72,12 +72,17 @@ export function permissionsOf(template: Template, policyPrefix: string): Record<
   return Object.fromEntries(permissions);
 }
 
-// `{ 'Fn::GetAtt': [<logical id>, 'Arn'] }`, or such an ARN joined with more: an index of a table.
-function nameOf(resource: unknown): string {
-  const { 'Fn::GetAtt': attribute, 'Fn::Join': [, parts] = ['', []] } = resource as {
-    'Fn::GetAtt'?: [string, string];
-    'Fn::Join'?: [string, unknown[]];
-  };
+/**
+ * What the stack calls a resource: `{ 'Fn::GetAtt': [<logical id>, 'Arn'] }` without the hash, or such an ARN joined with more, as that of an
+ * index of a table; an ARN that was written out as it is.
+ */
+export function nameOf(resource: unknown): string {
+  if (typeof resource === 'string') return resource;
+  const {
+    Ref: reference,
+    'Fn::GetAtt': attribute,
+    'Fn::Join': [, parts] = ['', []],
+  } = resource as { Ref?: string; 'Fn::GetAtt'?: [string, string]; 'Fn::Join'?: [string, unknown[]] };
   if (attribute !== undefined) return attribute[0].slice(0, -8);
-  return parts.map((part) => (typeof part === 'string' ? part : nameOf(part))).join('');
+  return reference ?? parts.map(nameOf).join('');
 }
