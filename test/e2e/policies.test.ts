@@ -131,7 +131,7 @@ describe('the roles of the functions', () => {
 
   it('are bound to the purpose where they use the key', () => {
     const ofKey = permissions.filter(({ actions }) => actions.some((action) => action.startsWith('kms:')));
-    expect(ofKey).toHaveLength(3);
+    expect(ofKey).toHaveLength(4);
     for (const { conditions } of ofKey) {
       expect(conditions).toEqual({ StringEquals: { 'kms:EncryptionContext:purpose': 'handoff-data-key' } });
     }
