@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { PermanentError, type ScriptEvent } from '../../../shared/scripts/invocation.ts';
-import { addDecimals, isDecimal, signOf } from './decimal.ts';
+import { addDecimals, isDecimal, signOf } from '../../../shared/events/decimal.ts';
 
 /** What to do about a client, and all that it was decided by. */
 export type Decision = {

@@ -1,7 +1,9 @@
 // Money as the billing system writes it: "-12.5000". Never as a number: 0.1 + 0.2 is 0.30000000000000004.
 
-/** Whether `text` is digits, with a sign and a fraction at most. */
-export const isDecimal = (text: string): boolean => /^-?\d{1,30}(\.\d{1,30})?$/u.test(text);
+/** Digits, with a sign and a fraction at most. */
+export const decimalPattern = /^-?\d{1,30}(\.\d{1,30})?$/u;
+
+export const isDecimal = (text: string): boolean => decimalPattern.test(text);
 
 /** The exact sum, with as many places as the longer of the two has. */
 export function addDecimals(a: string, b: string): string {
