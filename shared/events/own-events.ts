@@ -1,4 +1,5 @@
-import { PutEventsCommand, type EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import type { EventBridgeClient } from '@aws-sdk/client-eventbridge';
+import { putEvents } from './put-events.ts';
 import { ownSources } from './sources.ts';
 
 /** Something about Handoff's own life, for a handler or anybody else on the bus to react to. */
@@ -35,51 +36,39 @@ export type OwnEvent =
  */
 export type Announce = (events: readonly OwnEvent[]) => Promise<unknown[]>;
 
-// Limit of PutEvents.
-const maxEntries = 10;
-
-/** Announces events on the deployment's bus. */
-export function createAnnouncer({
-  eventBridge,
-  busName,
-  now,
-}: {
-  eventBridge: EventBridgeClient;
-  busName: string;
-  now: () => Date;
-}): Announce {
-  async function put(events: readonly OwnEvent[]): Promise<unknown[]> {
-    try {
-      const { Entries = [] } = await eventBridge.send(
-        new PutEventsCommand({
-          Entries: events.map(({ type, objectId, data }) => ({
-            EventBusName: busName,
-            Source: ownSources.itself,
-            DetailType: type,
-            Time: now(),
-            Detail: JSON.stringify({ objectId, data }),
-          })),
-        }),
-      );
-      return Entries.flatMap(({ ErrorCode, ErrorMessage }, index) =>
-        ErrorCode === undefined
-          ? []
-          : [new Error(`The bus did not take ${events[index]?.type}: ${ErrorCode} ${ErrorMessage}`)],
-      );
-    } catch (cause) {
-      return [
-        new Error(`The bus did not take ${events.length} events of Handoff: ${String(cause)}`, { cause }),
-      ];
-    }
-  }
-
-  return async (events) => {
-    const batches = Array.from({ length: Math.ceil(events.length / maxEntries) }, (_, index) =>
-      events.slice(index * maxEntries, (index + 1) * maxEntries),
+/** Announces events on the deployment's bus. Once: what is only told is not worth the time of the events that wait. */
+export const createAnnouncer =
+  ({
+    eventBridge,
+    busName,
+    now,
+  }: {
+    eventBridge: EventBridgeClient;
+    busName: string;
+    now: () => Date;
+  }): Announce =>
+  async (events) => {
+    const results = await putEvents(
+      eventBridge,
+      events.map(({ type, objectId, data }) => ({
+        EventBusName: busName,
+        Source: ownSources.itself,
+        DetailType: type,
+        Time: now(),
+        Detail: JSON.stringify({ objectId, data }),
+      })),
+      { tries: 1 },
     );
-    return (await Promise.all(batches.map(put))).flat();
+    return results.flatMap((result, index) =>
+      'id' in result
+        ? []
+        : [
+            new Error(`The bus did not take ${events[index]?.type}: ${result.error.message}`, {
+              cause: result.error,
+            }),
+          ],
+    );
   };
-}
 
 /** Whether an event is one of these: what is done for it is not told, or telling would never end. */
 export const isOwnEvent = ({ source }: { source: string }): boolean => source === ownSources.itself;

@@ -246,7 +246,7 @@ describe("the bus takes some of Handoff's own events", () => {
     const report = await lane.dispatchSome(10);
     expect(report).toMatchObject({ failedMessageIds: [], executions: { failed: 10 } });
     expect(report.problems).toEqual([
-      'Error: The bus did not take handoff.execution.failed: ThrottlingException inner words',
+      'Error: The bus did not take handoff.execution.failed: ThrottlingException: inner words',
     ]);
     expect(told).toBe(10);
     expect(await statusesOf(handler)).toEqual(tenTimes('failed'));

@@ -1,8 +1,18 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { zodProblems } from '../../shared/events/detail-problem.ts';
+import { handoffEvents } from '../../shared/events/handoff-events.ts';
 import { startLane } from './retrier/lane.ts';
 
 const lane = await startLane();
-afterEach(() => lane.clear());
+afterEach(async () => {
+  // Whatever is told is what the documents say of it.
+  for (const { DetailType, Detail } of lane.bus.published()) {
+    const type = handoffEvents.find(({ name }) => name === DetailType);
+    if (type === undefined) throw new Error(`Nobody has described ${DetailType}.`);
+    expect(zodProblems(type.detail, JSON.parse(Detail))).toEqual([]);
+  }
+  await lane.clear();
+});
 afterAll(() => lane[Symbol.asyncDispose]());
 
 /** An endpoint that answers with these statuses, the last one for ever. */
