@@ -65,10 +65,15 @@ describe('regular expressions', () => {
     ]);
   });
 
-  it('that zod reads times with are so too', () => {
+  it('of zod, which texts of upstreams are held against, are so too', () => {
     for (const { source, flags } of [
       z.core.regexes.datetime({}),
       z.core.regexes.datetime({ offset: true }),
+      z.core.regexes.date,
+      z.core.regexes.guid,
+      z.core.regexes.email,
+      z.core.regexes.ipv4,
+      z.core.regexes.ipv6,
     ]) {
       expect([source, weaknessesOf({ source, flags })]).toEqual([source, []]);
     }

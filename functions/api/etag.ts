@@ -1,17 +1,23 @@
 import { ConflictError } from '../../shared/errors.ts';
-import type { Handler } from '../../shared/handlers/handler.ts';
 
-/** The version of a handler as an ETag. */
-export const etagOf = ({ version }: Pick<Handler, 'version'>): string => `"${version}"`;
+type Versioned = { version: number };
+
+/** The version of a handler, or of an event type, as an ETag. */
+export const etagOf = ({ version }: Versioned): string => `"${version}"`;
 
 /**
- * Throws ConflictError (`version`) when a handler is at none of the versions that `If-Match` names.
+ * Throws ConflictError (`version`) when something is at none of the versions that `If-Match` names.
  *
- * @param ifMatch the header; undefined when the caller takes the handler as it is
+ * @param ifMatch the header; undefined when the caller takes it as it is
+ * @param kind what it is, in the words of the error
  */
-export function requireVersion(handler: Handler, ifMatch: string | undefined): void {
+export function requireVersion(
+  current: Versioned,
+  ifMatch: string | undefined,
+  kind: 'handler' | 'event type' = 'handler',
+): void {
   if (ifMatch === undefined || ifMatch.trim() === '*') return;
   const etags = ifMatch.split(',').map((etag) => etag.trim().replace(/^W\//u, ''));
-  if (etags.includes(etagOf(handler))) return;
-  throw new ConflictError('version', `The handler is at version ${handler.version}, not at ${ifMatch}.`);
+  if (etags.includes(etagOf(current))) return;
+  throw new ConflictError('version', `The ${kind} is at version ${current.version}, not at ${ifMatch}.`);
 }

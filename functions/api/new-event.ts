@@ -19,6 +19,15 @@ export const NewEvent = z
       .default(null)
       .describe("The entity's own id"),
     data: z.record(z.string(), z.unknown()).default({}).describe('What the event tells, as its type has it'),
+    changed: z
+      .array(z.string().max(256))
+      .max(1000)
+      .optional()
+      .describe('Of an update: the names of the changed fields. Stands beside the data'),
+    previous: z
+      .record(z.string(), z.unknown())
+      .optional()
+      .describe('Of an update: the changed fields as they were before. Stands beside the data'),
   })
   .openapi('NewEvent', {
     example: { type: 'client.create', objectId: 12, data: { id: 12, name: 'Northwind Telecom' } },

@@ -16,6 +16,7 @@ import type { Role } from '../../shared/role.ts';
 import { checkRole, needs, rolesOf } from './access.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { contentTypeError, readJsonBody } from './json-body.ts';
+import { addAsyncApiRoutes } from './routes/asyncapi.ts';
 import { addAuditRoutes } from './routes/audit.ts';
 import { addProblems, problemOf, type Problem } from './problem.ts';
 import { addDeadLetterRoutes } from './routes/dead-letters.ts';
@@ -43,6 +44,7 @@ export function createRouter(services: Services): OpenAPIHono {
   addRecoveryRoutes(app, services);
   addEventRoutes(app, services);
   addEventTypeRoutes(app, services);
+  addAsyncApiRoutes(app, services);
   addScriptRoutes(app, services);
   addStatsRoutes(app, services);
   addDeadLetterRoutes(app, services);

@@ -4,7 +4,9 @@ import { openTargets } from '../../shared/delivery/targets.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
 import { createKeeping } from '../../shared/events/keeping.ts';
 import { createIdempotency } from '../../shared/events/idempotency.ts';
-import { createEventPublisher } from '../../shared/events/publish.ts';
+import { createEventCheck } from '../../shared/events/check-event.ts';
+import { createEventTypeStore } from '../../shared/events/event-types.ts';
+import { sendEvents, type NewEvent } from '../../shared/events/publish.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
 import { createHourlyCounts } from '../../shared/executions/hours.ts';
 import { createMover } from '../../shared/executions/move.ts';
@@ -42,6 +44,7 @@ export function buildServices(env: ApiEnv) {
   const keeping = createKeeping({ paths: [], dataKey });
   const hours = createHourlyCounts({ ...table, retention });
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
+  const eventBridge = createEventBridge();
   const mover = createMover({ ...table, hours, wakeUps, retention });
   return {
     now,
@@ -82,7 +85,15 @@ export function buildServices(env: ApiEnv) {
     deadLetters: createDeadLetters({ ...table, keeping, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),
     groupsClaim: env.GROUPS_CLAIM,
-    publishEvent: createEventPublisher({ eventBridge: createEventBridge(), busName: env.EVENT_BUS }),
+    eventTypes: createEventTypeStore({
+      dynamo,
+      tableName: env.HANDLERS_TABLE,
+      raiseRevision: handlers.raiseEventTypesRevision,
+      now,
+    }),
+    // Who publishes sees the fields of their own event.
+    checkEvent: createEventCheck(),
+    publish: (events: readonly NewEvent[]) => sendEvents(eventBridge, events, { busName: env.EVENT_BUS }),
     targets,
   };
 }

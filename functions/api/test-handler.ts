@@ -33,12 +33,12 @@ const source = 'handoff.test';
  * @param send false only shows what would be sent
  */
 export async function testHandler(
-  services: Pick<Services, 'targets' | 'now'>,
+  services: Pick<Services, 'targets' | 'now' | 'eventTypes'>,
   { handler, signing, auth }: { handler: Handler; signing: Signing; auth: OpenAuth },
   { event: given, send }: { event: NewEvent | undefined; send: boolean },
 ): Promise<HandlerTest> {
-  const { targets, now } = services;
-  const event = testEvent(given ?? sampleFor(handler), now());
+  const { targets, now, eventTypes } = services;
+  const event = testEvent(given ?? (await sampleFor(handler, eventTypes)), now());
   const key = executionKey(handler.id, event, now(), 1);
   if (!send) {
     const request = showRequest(sentRequestOf(handler.target), {
@@ -93,10 +93,18 @@ function showTest(record: ExecutionRecord, event: DomainEvent): HandlerTest {
   };
 }
 
-/** The sample of the first event type that the handler asked for and the catalogue knows; else an event without data. */
-function sampleFor({ events }: Handler): Pick<NewEvent, 'type'> & Record<string, unknown> {
+/** The sample of the first event type that the handler asked for and somebody has described; else an event without data. */
+async function sampleFor(
+  { events }: Handler,
+  eventTypes: Services['eventTypes'],
+): Promise<Pick<NewEvent, 'type'> & Record<string, unknown>> {
+  const describedByThem = (await eventTypes.readAll()).flatMap(({ name, custom }) =>
+    custom === null ? [] : [{ name, sample: custom.sample }],
+  );
   for (const pattern of events) {
-    const known = builtInEventTypes.find(({ name }) => patternsFor(name).includes(pattern));
+    const known = [...builtInEventTypes, ...describedByThem].find(({ name }) =>
+      patternsFor(name).includes(pattern),
+    );
     if (known !== undefined) return { type: known.name, ...known.sample };
   }
   const [first = '*'] = events;

@@ -1,4 +1,5 @@
-import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import { sentencesOf } from '../../shared/events/detail-problem.ts';
+import { parseEvent, type DomainEvent, type ParsedEvent } from '../../shared/events/envelope.ts';
 import { isOwnEvent } from '../../shared/events/own-events.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
@@ -99,23 +100,23 @@ export async function dispatchBatch(
   };
 }
 
-/** Parses the messages. What cannot be an event becomes a dead letter, with its reason, and is done. */
+/** Parses the messages. What cannot be an event, or must not, becomes a dead letter, with its reason, and is done. */
 async function readMessages(
-  { deadLetters, logShards }: Services,
+  services: Services,
   messages: readonly Message[],
 ): Promise<{ arrivals: Arrival[]; deadLetters: number; failures: Failure[] }> {
+  const { deadLetters, logShards } = services;
   const arrivals = new Map<string, Arrival>();
   const failures: Failure[] = [];
   let rejected = 0;
   for (const message of messages) {
     try {
-      const parsed = parseEvent(message.body);
-      const reason = parsed.ok ? storageProblem(parsed.event.raw) : parsed.reason;
-      if (parsed.ok && reason === null) {
-        addArrival(arrivals, parsed.event, message, logShards);
+      const read = await readMessage(services, message);
+      if (read.ok) {
+        addArrival(arrivals, read.event, message, logShards);
       } else {
         const { id, sentAt: receivedAt, body } = message;
-        await deadLetters.record({ id, receivedAt, reason: reason ?? '', body });
+        await deadLetters.record({ id, receivedAt, reason: read.reason, body });
         rejected += 1;
       }
     } catch (error) {
@@ -124,6 +125,28 @@ async function readMessages(
   }
   return { arrivals: [...arrivals.values()], deadLetters: rejected, failures };
 }
+
+/** The event in a message, with what is wrong with it by the schema of its type; or why it is not dispatched. */
+async function readMessage(
+  { currentRegistry, checkEvent }: Services,
+  { body, goesOnAt }: Message,
+): Promise<ParsedEvent> {
+  const parsed = parseEvent(body);
+  if (!parsed.ok) return parsed;
+  const { event } = parsed;
+  const reason = storageProblem(event.raw);
+  if (reason !== null) return { ok: false, reason };
+  const { validation, problems } = await checkEvent(event, (await currentRegistry()).eventType(event.type));
+  if (problems.length === 0) return parsed;
+  const warnings = sentencesOf(problems);
+  // What was taken once goes on, even if its type has become strict since.
+  if (validation === 'strict' && goesOnAt === null)
+    return { ok: false, reason: strictReason(event.type, warnings) };
+  return { ok: true, event: { ...event, warnings } };
+}
+
+const strictReason = (type: string, sentences: readonly string[]): string =>
+  `The event is not what the schema of ${type} says, which is strict: ${sentences.join('; ')}.`;
 
 // What has one place in a handler's log is one event; a batch must not ask for a key twice.
 function addArrival(

@@ -3,7 +3,9 @@ import pLimit from 'p-limit';
 import { createDynamo, createEventBridge, createKms, createSqs } from '../../shared/aws/clients.ts';
 import { createCircuits } from '../../shared/delivery/circuits.ts';
 import { openTargets } from '../../shared/delivery/targets.ts';
+import { createEventCheck } from '../../shared/events/check-event.ts';
 import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createEventTypeStore } from '../../shared/events/event-types.ts';
 import { createKeeping } from '../../shared/events/keeping.ts';
 import { createAnnouncer } from '../../shared/events/own-events.ts';
 import { createEventRequeue } from '../../shared/events/requeue.ts';
@@ -50,7 +52,13 @@ export function buildServices(
   const wakeUps = createWakeUps({ sqs, queueUrl: env.RETRIES_QUEUE, now });
   const announce = createAnnouncer({ eventBridge: createEventBridge(), busName: env.EVENT_BUS, now });
   const scale = env.RETRY_SCALE;
-  const currentRegistry = createRegistry({ store, dataKey, now });
+  const eventTypes = createEventTypeStore({
+    dynamo,
+    tableName: env.HANDLERS_TABLE,
+    raiseRevision: store.raiseEventTypesRevision,
+    now,
+  });
+  const currentRegistry = createRegistry({ store, eventTypes, dataKey, now });
   const disableHandler = createDisabler({ store, announce });
   const circuits = createCircuits({
     health: createHealthStore({ dynamo, tableName: env.HANDLERS_TABLE, handlers: store, scale, now }),
@@ -75,6 +83,7 @@ export function buildServices(
     circuits,
     observe: circuits.observe,
     currentRegistry,
+    checkEvent: createEventCheck({ redactedPaths: env.REDACT_PATHS }),
     keeping,
     deadLetters: createDeadLetters({ ...executions, keeping, keptDays: env.HELD_RETENTION_DAYS }),
     requeue: createEventRequeue({ sqs, queueUrl: env.EVENTS_QUEUE }),

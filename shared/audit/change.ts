@@ -14,6 +14,8 @@ export const AuditedAction = z.enum([
   'execution.retry',
   'event.publish',
   'dead-letters.redrive',
+  'event-type.put',
+  'event-type.delete',
 ]);
 export type AuditedAction = z.output<typeof AuditedAction>;
 

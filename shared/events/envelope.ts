@@ -21,6 +21,8 @@ export type DomainEvent = {
   objectId: number | string | null;
   detail: Readonly<Record<string, unknown>>;
   raw: string;
+  /** What is wrong with it by the schema of its type, as sentences; absent when nothing is. */
+  warnings?: readonly string[];
   /** How it is kept when some of it must not be kept as it is, and the values that are meant; absent when all of it may be. */
   redacted?: { raw: string; sealed: Uint8Array; values: readonly string[] };
 };

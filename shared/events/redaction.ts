@@ -78,6 +78,17 @@ export function restore(text: string, cuts: readonly Cut[]): string {
   return restored + text.slice(end);
 }
 
+/** As much of the way to a value as may be shown: what is redacted has names inside that are nobody's business either. */
+export function visiblePath(path: readonly string[], paths: readonly RedactedPath[]): readonly string[] {
+  const lengths = paths
+    .map((redacted) => redacted.split('.'))
+    .filter((names) =>
+      names.every((name, index) => (name === '*' ? index < path.length : name === path[index])),
+    )
+    .map(({ length }) => length);
+  return path.slice(0, Math.min(path.length, ...lengths));
+}
+
 /** The texts and numbers in the values that were taken out. */
 export const wordsIn = (cuts: readonly Cut[]): string[] =>
   cuts.flatMap(([, json]) => {

@@ -25,6 +25,8 @@ export type ExecutionRecord = {
   handlerName: string;
   /** The event's type and time, its entity's id, and the event itself: as it came, but for the values that are redacted. */
   event: { type: string; time: string; objectId: string | number | null } & KeptText;
+  /** What is wrong with the event by the schema of its type; absent when nothing is. */
+  warnings?: readonly string[];
   state: ExecutionState;
   /** Raised when an ended execution is run again by a person or a replay. */
   generation: number;
@@ -55,6 +57,9 @@ export const Execution = z.strictObject({
   event: z.string().describe('The event type'),
   eventTime: z.iso.datetime(),
   objectId: z.union([z.string(), z.number()]).nullable().describe("The id of the event's entity"),
+  warnings: z
+    .array(z.string())
+    .describe('What is wrong with the event by the schema of its type, a few sentences, each with the path'),
   status: ExecutionStatus,
   reason: StatusReason.nullable().describe('Why it waits, is held, or failed without a last attempt'),
   generation: z.int().describe('From 1; raised when what has ended is run again'),
@@ -100,6 +105,7 @@ export function summarize(record: ListedExecution): Execution {
     event: record.event.type,
     eventTime: record.event.time,
     objectId: record.event.objectId,
+    warnings: [...(record.warnings ?? [])],
     status: state.status,
     reason: ('reason' in state ? state.reason : undefined) ?? null,
     generation: record.generation,

@@ -39,6 +39,7 @@ export function toItem(record: ExecutionRecord, retention: Retention, now: Date)
     // The key holds the time, unless the upstream's was too far off to be used there.
     ...(event.time === readKey(record.key).time ? {} : { eventTime: event.time }),
     ...(event.objectId === null ? {} : { objectId: event.objectId }),
+    ...(record.warnings === undefined ? {} : { warnings: record.warnings }),
     ...stateAttributes(state),
     ...attentionOf(record),
     generation: record.generation,
@@ -77,6 +78,7 @@ export const listedAttributes = [
   'event',
   'eventTime',
   'objectId',
+  'warnings',
   'status',
   'reason',
   'nextAttemptAt',
@@ -102,6 +104,7 @@ export function fromListedItem(item: Record<string, unknown>): ListedExecution {
       time: stored.eventTime ?? readKey(key).time,
       objectId: stored.objectId ?? null,
     },
+    ...(stored.warnings === undefined ? {} : { warnings: stored.warnings }),
     state: stateOf(stored),
     generation: stored.generation,
     attemptsBefore: stored.attemptsBefore ?? 0,
@@ -129,6 +132,7 @@ type StoredExecution = {
   event: string;
   eventTime?: string;
   objectId?: string | number;
+  warnings?: string[];
   status: ExecutionStatus;
   reason?: StatusReason;
   nextAttemptAt?: string;

@@ -13,18 +13,19 @@ const maxAttemptsKept = 10;
 /** What a record holds from its beginning, whatever becomes of it. */
 export type Beginning = Pick<
   ExecutionRecord,
-  'key' | 'handlerName' | 'event' | 'generation' | 'attemptsBefore' | 'putOffs'
+  'key' | 'handlerName' | 'event' | 'warnings' | 'generation' | 'attemptsBefore' | 'putOffs'
 >;
 
 /** The beginning of the execution of one handler and one event. */
 export const beginExecution = (
   key: ExecutionKey,
   handler: { name: string },
-  { type, time, objectId, raw, redacted }: DomainEvent,
+  { type, time, objectId, raw, warnings, redacted }: DomainEvent,
 ): Beginning => ({
   key,
   handlerName: handler.name,
   event: { type, time, objectId, ...(redacted ? { raw: redacted.raw, sealed: redacted.sealed } : { raw }) },
+  ...(warnings === undefined ? {} : { warnings }),
   generation: 1,
   attemptsBefore: 0,
   putOffs: 0,

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
+import type { EventTypeStore, StoredEventType } from '../events/event-types.ts';
 import type { OpenAuth } from '../delivery/authorize.ts';
 import { withSecret } from './auth.ts';
 import type { DataKey } from './data-key.ts';
@@ -29,6 +30,8 @@ export type Registry = {
   matching(event: Pick<DomainEvent, 'type'>): RegisteredHandler[][];
   /** The handler with this id, enabled or disabled; `archived` when that is what it is; null when there is none. */
   find(id: string): RegisteredHandler | 'archived' | null;
+  /** What is stored of this event type; null when nothing is. */
+  eventType(name: string): StoredEventType | null;
 };
 
 const revisionMaxAgeMs = 1000;
@@ -38,19 +41,24 @@ const registryMaxAgeMs = 60_000;
  * Keeps the handlers in memory. The revision is read at most once a second and everything once a minute, so
  * an edit works for every event that arrives a second after the API said yes, and an event costs no read.
  *
+ * @param eventTypes where what is stored of event types is of use; they are read when one of them has changed
  * @returns a function that gives the registry as it was no more than a second before it is called
  */
 export function createRegistry({
   store,
+  eventTypes,
   dataKey,
   now,
 }: {
   store: HandlerStore;
+  eventTypes?: Pick<EventTypeStore, 'readAll'>;
   dataKey: DataKey;
   now: () => Date;
 }): () => Promise<Registry> {
   let registry: Registry = buildRegistry([], []);
   let revision = Number.NaN;
+  // Who has no event types yet reads none.
+  let storedTypes: { revision: number; types: readonly StoredEventType[] } = { revision: 0, types: [] };
   let checkedAt = Number.NEGATIVE_INFINITY;
   let loadedAt = Number.NEGATIVE_INFINITY;
   let refreshing: Promise<void> | undefined;
@@ -75,12 +83,16 @@ export function createRegistry({
     if (isOld || (await store.revision()) !== revision) {
       const all = await store.readAll();
       const isArchived = ({ handler }: StoredHandler) => handler.status === 'archived';
+      if (eventTypes !== undefined && all.eventTypesRevision !== storedTypes.revision) {
+        storedTypes = { revision: all.eventTypesRevision, types: await eventTypes.readAll() };
+      }
       registry = buildRegistry(
         await openHandlers(
           all.handlers.filter((stored) => !isArchived(stored)),
           all.health,
         ),
         all.handlers.filter(isArchived).map(({ handler }) => handler.id),
+        storedTypes.types,
       );
       revision = all.revision;
       loadedAt = startedAt;
@@ -142,11 +154,13 @@ export function openAuth(
 export function buildRegistry(
   handlers: readonly RegisteredHandler[],
   archivedIds: readonly string[],
+  eventTypes: readonly StoredEventType[] = [],
 ): Registry {
   const byId = new Map<string, RegisteredHandler | 'archived'>([
     ...archivedIds.map((id) => [id, 'archived'] as const),
     ...handlers.map((registered) => [registered.handler.id, registered] as const),
   ]);
+  const typesByName = new Map(eventTypes.map((type) => [type.name, type]));
   const byPattern = new Map<string, RegisteredHandler[]>();
   for (const registered of handlers) {
     for (const pattern of registered.handler.events) {
@@ -162,6 +176,7 @@ export function buildRegistry(
       return [...byPriority].toSorted(([a], [b]) => a - b).map(([, group]) => group);
     },
     find: (id) => byId.get(id) ?? null,
+    eventType: (name) => typesByName.get(name) ?? null,
   };
 }
 

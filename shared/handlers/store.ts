@@ -36,6 +36,8 @@ export const targetVersionOf = ({ targetVersion = 1 }: Pick<StoredHandler, 'targ
 /** All that is in the handlers' partition. */
 export type StoredHandlers = {
   revision: number;
+  /** The same for the event types alone: another one whenever one of those may have changed. */
+  eventTypesRevision: number;
   handlers: StoredHandler[];
   settling: Settling[];
   /** Of those with which something is wrong, by handler id. */
@@ -93,7 +95,7 @@ export function createHandlerStore({
     const settling: Settling[] = [];
     const health = new Map<string, Health>();
     const closedAt = new Map<string, string>();
-    let current = 0;
+    let [current, eventTypesRevision] = [0, 0];
     const pages = paginateQuery(
       { client: dynamo },
       {
@@ -107,6 +109,7 @@ export function createHandlerStore({
       for (const item of Items) {
         if (item['sk'] === revisionKey.sk) {
           current = item['revision'] as number;
+          eventTypesRevision = (item['eventTypes'] as number | undefined) ?? 0;
           continue;
         }
         const sk = item['sk'] as string;
@@ -121,7 +124,7 @@ export function createHandlerStore({
         if (!isDeleted(item)) handlers.push(fromItem(item));
       }
     }
-    return { revision: current, handlers, settling, health, closedAt };
+    return { revision: current, eventTypesRevision, handlers, settling, health, closedAt };
   }
 
   /** How many handlers there are, and how many of them are archived. Strongly consistent. */
@@ -293,15 +296,18 @@ export function createHandlerStore({
     }
   }
 
-  const raiseRevision = () =>
+  const raise = (numbers: string): Promise<unknown> =>
     dynamo.send(
       new UpdateCommand({
         TableName: tableName,
         Key: revisionKey,
-        UpdateExpression: 'ADD revision :one',
+        UpdateExpression: `ADD ${numbers}`,
         ExpressionAttributeValues: { ':one': 1 },
       }),
     );
+  const raiseRevision = () => raise('revision :one');
+  /** For a change of an event type: they are read again by whoever keeps them, as the handlers are. */
+  const raiseEventTypesRevision = () => raise('revision :one, eventTypes :one');
 
   return {
     readAll,
@@ -315,6 +321,7 @@ export function createHandlerStore({
     settled,
     revision,
     raiseRevision,
+    raiseEventTypesRevision,
   };
 }
 

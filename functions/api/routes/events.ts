@@ -1,23 +1,22 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { maxEventBytes } from '../../../shared/events/envelope.ts';
-import { TooLargeError } from '../../../shared/errors.ts';
+import { InvalidInputError, TooLargeError } from '../../../shared/errors.ts';
+import { fieldOf, sentencesOf } from '../../../shared/events/detail-problem.ts';
+import { oversizeOf } from '../../../shared/events/event-size.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
 import { ownSources } from '../../../shared/events/sources.ts';
-import { maxStoredEventBytes, storageProblem } from '../../../shared/executions/item.ts';
 import { actorOf } from '../actor.ts';
 import { NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
-// The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
-const envelopeMargin = randomBytes(192).toString('base64');
-
 const PublishedEvent = z
   .strictObject({
     id: z.string().describe('Of the event: executions have it as `eventId`'),
     time: z.iso.datetime().describe('Of the event, in whole seconds'),
+    warnings: z
+      .array(z.string())
+      .describe('What is wrong with it by the schema of its type, as its executions will say'),
   })
   .openapi('PublishedEvent');
 
@@ -50,7 +49,12 @@ const publish = createRoute({
       }),
       content: { 'application/json': { schema: PublishedEvent } },
     },
-    ...problems(400, 413),
+    ...problems(413),
+    400: {
+      ...problems(400)[400],
+      description:
+        'The request is not valid, or the event is not what the schema of its type says, which is strict; `errors` names each field',
+    },
     409: {
       ...problems(409)[409],
       description:
@@ -60,48 +64,51 @@ const publish = createRoute({
 });
 
 export function addEventRoutes(app: OpenAPIHono, services: Services): void {
-  const { audit, publishEvent, idempotency, now } = services;
+  const { audit, publish: publishEvents, eventTypes, checkEvent, idempotency, now } = services;
 
   app.openapi(publish, async (context) => {
-    const { type, objectId, data } = context.req.valid('json');
+    const { type, objectId, data, changed, previous } = context.req.valid('json');
     const key = context.req.valid('header')['Idempotency-Key'];
     // EventBridge keeps whole seconds: answer the time that the event will have.
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
-    const event = { type, source: ownSources.api, time, detail: { objectId, data } };
+    const detail = {
+      objectId,
+      data,
+      ...(changed !== undefined && { changed }),
+      ...(previous !== undefined && { previous }),
+    };
+    const event = { type, source: ownSources.api, time, ...detail };
     requireSize(event);
+    const verdict = await checkEvent({ type, detail }, await eventTypes.find(type));
+    if (verdict.validation === 'strict' && verdict.problems.length > 0) {
+      throw new InvalidInputError(
+        verdict.problems.map(({ path, message }) => ({ field: fieldOf(path), message })),
+      );
+    }
+    const warnings = sentencesOf(verdict.problems);
     // Not its data: they are in the log, for as long as that is kept.
     const published = { type, objectId };
     const put = () =>
       audit.record(
         actorOf(context, services),
         { action: 'event.publish', subject: null, before: null, after: published },
-        async () => ({ id: (await publishEvent(event)).id, time: time.toISOString() }),
+        async () => ({ id: (await publishEvents([event]))[0] ?? '', time: time.toISOString() }),
         ({ id }) => ({ eventId: id }),
       );
-    if (key === undefined) return context.json(await put(), 202);
-    const body = JSON.stringify({ type, objectId, data });
+    if (key === undefined) return context.json({ ...(await put()), warnings }, 202);
+    const body = JSON.stringify({ type, ...detail });
     const { answer, replayed } = await idempotency.once({ key, body }, put);
-    return context.json(answer, 202, replayed ? { 'idempotency-replayed': 'true' } : {});
+    return context.json({ ...answer, warnings }, 202, replayed ? { 'idempotency-replayed': 'true' } : {});
   });
 }
 
-/**
- * Refuses what would be dropped on its way, although the bus takes it: an event that a queue cannot carry, or that does not
- * fit beside its executions. It would end as a dead letter, long after its 202.
- */
-function requireSize({ detail, ...event }: EventToPublish): void {
-  const envelope = {
-    version: '0',
-    id: randomUUID(),
-    'detail-type': event.type,
-    source: event.source,
-    account: '000000000000',
-    time: event.time,
-    region: 'us-east-1',
-    resources: [],
-    detail,
-  };
-  const raw = JSON.stringify(envelope) + envelopeMargin;
-  if (Buffer.byteLength(raw) > maxEventBytes) throw new TooLargeError('event', maxEventBytes);
-  if (storageProblem(raw) !== null) throw new TooLargeError('compressed event', maxStoredEventBytes);
+/** Refuses what would be dropped on its way, although the bus takes it: it would end as a dead letter, long after its 202. */
+function requireSize({
+  type,
+  source,
+  time,
+  ...detail
+}: EventToPublish & { source: string; time: Date }): void {
+  const oversize = oversizeOf({ type, source, time, detail: JSON.stringify(detail) });
+  if (oversize !== null) throw new TooLargeError(oversize.what, oversize.maxBytes);
 }

@@ -29,6 +29,7 @@ const example: Execution = {
   event: 'client.create',
   eventTime: '2026-11-23T10:00:00.000Z',
   objectId: 12,
+  warnings: [],
   status: 'succeeded',
   reason: null,
   generation: 1,

@@ -102,6 +102,26 @@ export const aHandlerInput = () => ({
   target: { type: 'http', url: 'https://crm.example/hook' },
 });
 
+/** An event type of a deployer's. */
+export const anEventTypeInput = () => ({
+  label: 'CRM: merged',
+  description: 'Two contacts became one.',
+  schema: {
+    type: 'object',
+    required: ['objectId', 'data'],
+    properties: {
+      objectId: { type: 'string' },
+      data: {
+        type: 'object',
+        required: ['into'],
+        properties: { into: { $ref: '#/$defs/contactId' }, score: { type: 'number' } },
+      },
+    },
+    $defs: { contactId: { type: 'string', pattern: '^c-[0-9]+$' } },
+  },
+  sample: { objectId: 'c-7', data: { into: 'c-8', score: 0.9 } },
+});
+
 /** Checks that an answer is a problem (RFC 9457), and gives the fields it names. */
 export function fieldsOf(answer: Answer, status: number): string[] {
   const problem = answer.body as Problem;

@@ -16,7 +16,31 @@ export async function storeHandlers(
     sk: `h_${prefix}_${index}`,
     status,
   }));
-  const batches = Array.from({ length: Math.ceil(count / maxBatchWrite) }, (_, index) =>
+  await store({ dynamo, handlersTable }, items);
+}
+
+/** The same for event types of a deployer's. */
+export async function storeEventTypes(
+  tables: Pick<Environment, 'dynamo' | 'handlersTable'>,
+  count: number,
+  custom = JSON.stringify({ label: 'L', group: 'L', description: '', schema: {}, sample: {} }),
+): Promise<void> {
+  const items = Array.from({ length: count }, (_, index) => ({
+    pk: 'EVENT_TYPE',
+    sk: `crm.type_${String(index).padStart(3, '0')}`,
+    version: 1,
+    updatedAt: '2026-11-23T10:00:00.000Z',
+    validation: 'warn',
+    custom,
+  }));
+  await store(tables, items);
+}
+
+async function store(
+  { dynamo, handlersTable }: Pick<Environment, 'dynamo' | 'handlersTable'>,
+  items: Record<string, unknown>[],
+): Promise<void> {
+  const batches = Array.from({ length: Math.ceil(items.length / maxBatchWrite) }, (_, index) =>
     items.slice(index * maxBatchWrite, (index + 1) * maxBatchWrite),
   );
   await pLimit(5).map(batches, (batch) =>

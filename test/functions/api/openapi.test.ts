@@ -3,7 +3,7 @@ import packageJson from '../../../package.json' with { type: 'json' };
 import { anExecution } from '../../support/builders.ts';
 import { startApi, type Api, type Body } from './api.ts';
 import { logExecutions } from './execution-log.ts';
-import { storeHandlers } from './many-handlers.ts';
+import { storeEventTypes, storeHandlers } from './many-handlers.ts';
 
 let api: Api;
 let document: Body;
@@ -85,6 +85,9 @@ const declared: Record<string, number[]> = {
   'POST /v1/events': [202, 400, 409, 413],
   'GET /v1/event-types': [200, 400],
   'GET /v1/event-types/{name}': [200, 400, 404],
+  'PUT /v1/event-types/{name}': [200, 201, 400, 409, 412, 413],
+  'DELETE /v1/event-types/{name}': [204, 400, 404, 412],
+  'GET /v1/asyncapi.json': [200],
   'GET /v1/scripts': [200, 400],
   'GET /v1/stats': [200, 400],
   'GET /v1/dead-letters': [200, 400],
@@ -207,13 +210,16 @@ describe('GET /v1/openapi.json', () => {
       );
     expect(having('location')).toEqual(['201 POST /v1/handlers', '202 POST /v1/handlers/{id}/recover']);
     expect(having('etag').toSorted()).toEqual([
+      '200 GET /v1/event-types/{name}',
       '200 GET /v1/handlers/{id}',
       '200 PATCH /v1/handlers/{id}',
       '200 POST /v1/handlers/{id}/disable',
       '200 POST /v1/handlers/{id}/enable',
       '200 POST /v1/handlers/{id}/rotate-secret',
+      '200 PUT /v1/event-types/{name}',
       '200 PUT /v1/handlers/{id}',
       '201 POST /v1/handlers',
+      '201 PUT /v1/event-types/{name}',
     ]);
     expect(new Set(having('www-authenticate').map((answer) => answer.slice(0, 3)))).toEqual(
       new Set(['401', '403']),
@@ -239,6 +245,10 @@ describe('GET /v1/openapi.json', () => {
     const [one, old] = [`/v1/handlers/${live.id}`, `/v1/handlers/${archived.id}`];
     const range = { from: '2026-11-23T10:00:00Z', to: '2026-11-23T11:00:00Z' };
     const { body: recovery } = await api.request('POST', `${one}/recover`, range);
+    const [ownType, typeInput] = [
+      '/v1/event-types/crm.merged',
+      { label: 'CRM: merged', schema: {}, sample: {} },
+    ];
     const [none, long] = ['/v1/handlers/h_gone', `/v1/handlers/${'x'.repeat(65)}`];
 
     const requests: Record<string, [path: string, body?: unknown, headers?: Record<string, string>][]> = {
@@ -315,6 +325,20 @@ describe('GET /v1/openapi.json', () => {
       'GET /v1/event-types/{name}': ['client.create', 'x'.repeat(129), 'crm.x'].map((name) => [
         `/v1/event-types/${name}`,
       ]),
+      'PUT /v1/event-types/{name}': [
+        [ownType, typeInput],
+        [ownType, typeInput],
+        [ownType, {}],
+        [ownType, typeInput, stale],
+        [ownType, large],
+      ],
+      'DELETE /v1/event-types/{name}': [
+        [`/v1/event-types/${'x'.repeat(129)}`],
+        ['/v1/event-types/crm.gone'],
+        [ownType, undefined, stale],
+        [ownType],
+      ],
+      'GET /v1/asyncapi.json': [['/v1/asyncapi.json']],
       'GET /v1/scripts': [['/v1/scripts'], ['/v1/scripts?limit=0']],
       'GET /v1/stats': [['/v1/stats'], ['/v1/stats?from=now']],
       'GET /v1/dead-letters': [['/v1/dead-letters'], ['/v1/dead-letters?limit=0']],
@@ -344,6 +368,9 @@ describe('GET /v1/openapi.json', () => {
       const { status } = await api.request(method, path, { ...unchanged, status: 'enabled' });
       had[route]?.push(status);
     }
+    await storeEventTypes(api, 500);
+    const crowded = await api.request('PUT', '/v1/event-types/crm.one_more', typeInput);
+    had['PUT /v1/event-types/{name}']?.push(crowded.status);
     for (const statuses of Object.values(had)) statuses.sort((a, b) => a - b);
     expect(had).toEqual(declared);
   });

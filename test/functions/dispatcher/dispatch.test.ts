@@ -100,6 +100,7 @@ describe('dispatchBatch: an event and its handlers', () => {
       key: { pk: `${handler.id}#0`, sk: '2026-11-23T10:00:00.000Z#e-1' },
       handlerName: 'Ledger',
       event: { type: 'client.create', time: '2026-11-23T10:00:00.000Z', objectId: 12, raw: body },
+      warnings: expect.arrayContaining(['data.companyId is missing']) as string[],
       state: { status: 'succeeded' },
       generation: 1,
       attemptsBefore: 0,

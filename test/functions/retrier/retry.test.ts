@@ -428,7 +428,10 @@ describe('what waits for a handler that does not run any more', () => {
     const handler = await failOnce({ target: { url: receiver.url }, retry: { schedule: [10] } });
     lane.clock.advance(10_600);
     // The view of this environment is stretched: the clock of its registry has not moved.
-    const stale = { ...services, currentRegistry: async () => ({ matching: () => [], find: () => null }) };
+    const stale = {
+      ...services,
+      currentRegistry: async () => ({ matching: () => [], find: () => null, eventType: () => null }),
+    };
     expect(await lane.retryDue(stale)).toMatchObject({ putOff: 1, executions: nothing });
     lane.clock.advance(1000);
     expect(await lane.retryDue(services)).toMatchObject({ executions: { failed: 1 } });

@@ -5,7 +5,11 @@ import {
   eventTypeProblem,
   nearestBuiltIn,
 } from '../../../shared/events/catalogue.ts';
+import { toJsonSchema } from '../../../shared/events/catalogue-schema.ts';
+import { sentencesOf, zodProblems } from '../../../shared/events/detail-problem.ts';
 import { parseEvent } from '../../../shared/events/envelope.ts';
+import { handoffEvents } from '../../../shared/events/handoff-events.ts';
+import { compileJsonSchema } from '../../../shared/events/json-schema.ts';
 import { anEvent } from '../../support/builders.ts';
 
 const shape = 'must be a lower-case dotted name such as client.create';
@@ -55,6 +59,106 @@ describe('builtInEventTypes', () => {
         expect(JSON.stringify(sample(name))).toContain(`"${field}":`);
       }
     }
+  });
+});
+
+describe('the schemas of the catalogue', () => {
+  const typeOf = (name: string) => {
+    const found = [...builtInEventTypes, ...handoffEvents].find((type) => type.name === name);
+    if (found === undefined) throw new Error(`There is no ${name}.`);
+    return found;
+  };
+  const problemsOf = (name: string, detail: unknown) => sentencesOf(zodProblems(typeOf(name).detail, detail));
+  const names = [...builtInEventTypes, ...handoffEvents].map(({ name }) => name);
+
+  it.each(names)('say yes to the sample of %s, in zod and in JSON Schema', (name) => {
+    const { detail, sample } = typeOf(name);
+    expect(zodProblems(detail, sample)).toEqual([]);
+    expect(compileJsonSchema(toJsonSchema(detail))(sample)).toEqual([]);
+  });
+
+  it.each(builtInEventTypes)(
+    'let pass what they do not know, wherever it is: $name',
+    ({ detail, sample }) => {
+      const more = { ...sample, data: { ...sample.data, vatRate: '19' }, traceparent: '00-1' };
+      const file = 'file' in sample.data ? { file: { ...(sample.data.file as object), lines: 7 } } : {};
+      expect(zodProblems(detail, { ...more, data: { ...more.data, ...file } })).toEqual([]);
+    },
+  );
+
+  it.each(builtInEventTypes)(
+    'want each field of the sample, but what an update or a "?" may leave out: $name',
+    ({ name, detail, sample }) => {
+      const optional = new Set([
+        'accountId',
+        'stopAt',
+        'row',
+        ...(name.endsWith('.update') ? ['credit', 'ips'] : []),
+      ]);
+      if (name === 'subscription.close') optional.delete('stopAt');
+      for (const field of Object.keys(sample.data)) {
+        const { [field]: _, ...data } = sample.data as Record<string, unknown>;
+        expect([field, sentencesOf(zodProblems(detail, { ...sample, data }))]).toEqual([
+          field,
+          optional.has(field) ? [] : [`data.${field} is missing`],
+        ]);
+      }
+      for (const field of Object.keys(sample)) {
+        const { [field]: _, ...others } = sample;
+        expect(sentencesOf(zodProblems(detail, others))).toEqual([`${field} is missing`]);
+      }
+    },
+  );
+
+  it('hold money, times, ids and lists to their form, and say it without the value', () => {
+    const { sample } = typeOf('client.create');
+    const data = {
+      ...sample.data,
+      id: null,
+      balance: 12.5,
+      credit: '1e3',
+      currency: 978,
+      tags: 'vip-4711',
+      contacts: { email: 7, billingEmail: null, address: null },
+      taxId: null,
+      companyId: 'a-1',
+    };
+    expect(problemsOf('client.create', { ...sample, data })).toEqual([
+      'data.id must be an id: a number or a text',
+      'data.currency must be a string',
+      'data.credit must be a decimal string such as "12.5000"',
+      'data.balance must be a decimal string such as "12.5000"',
+      'data.tags must be a list',
+      'data.contacts.email must be a string',
+    ]);
+    const closed = typeOf('subscription.deactivate').sample;
+    expect(
+      problemsOf('subscription.deactivate', {
+        ...closed,
+        data: { ...closed.data, deactivatedAt: '2027-01-01T00:00:00', mode: 'auto', condition: 'new' },
+      }),
+    ).toEqual([
+      'data.deactivatedAt must be an ISO 8601 time with an offset, such as "2026-11-23T10:00:00+00:00"',
+      'data.mode must be "period_start" or "period_end" or "manual"',
+      'data.condition must be "deactivated"',
+    ]);
+    expect(problemsOf('client.update', { objectId: 1, data: { id: 1, name: 7 }, changed: 'name' })).toEqual([
+      'data.name must be a string',
+      'changed must be a list',
+      'previous is missing',
+    ]);
+    expect(problemsOf('import.success', { objectId: 1, data: [] })).toEqual(['data must be an object']);
+    expect(problemsOf('import.success', {})).toEqual(['objectId is missing', 'data is missing']);
+  });
+
+  it('say ten things at most, however much is wrong', () => {
+    const { sample } = typeOf('client.create');
+    const wrong = { ...sample, data: { ...sample.data, tags: Array.from({ length: 100_000 }, () => 7) } };
+    const sentences = problemsOf('client.create', wrong);
+    expect(sentences).toHaveLength(10);
+    expect(sentences.slice(0, 2)).toEqual(['data.tags.0 must be a string', 'data.tags.1 must be a string']);
+    expect(sentences.at(-1)).toBe('and many more');
+    expect(problemsOf('client.create', { objectId: 1, data: {} }).at(-1)).toBe('and 3 more');
   });
 });
 

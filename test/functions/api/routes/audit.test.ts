@@ -6,7 +6,15 @@ import { anExecution } from '../../../support/builders.ts';
 import { startReceiver } from '../../../support/http-server.ts';
 import { logExecutions } from '../execution-log.ts';
 import { machine, sourceIp } from '../authorized.ts';
-import { aHandlerInput, fieldsOf, startApi, type Answer, type Api, type Body } from '../api.ts';
+import {
+  aHandlerInput,
+  anEventTypeInput,
+  fieldsOf,
+  startApi,
+  type Answer,
+  type Api,
+  type Body,
+} from '../api.ts';
 
 let api: Api;
 beforeAll(async () => {
@@ -114,6 +122,17 @@ const changes: Record<string, () => Promise<{ answer: Answer; entry: Body }>> = 
     });
     const after = { type: 'client.create', objectId: 12 };
     return { answer, entry: { action: 'event.publish', after, result: { eventId: answer.body.id } } };
+  },
+  'PUT /v1/event-types/{name}': async () => {
+    const answer = await api.request('PUT', '/v1/event-types/crm.merged', anEventTypeInput());
+    const after = { name: 'crm.merged', version: 1, validation: 'warn', custom: { label: 'CRM: merged' } };
+    return { answer, entry: { action: 'event-type.put', subject: 'crm.merged', before: null, after } };
+  },
+  'DELETE /v1/event-types/{name}': async () => {
+    await api.request('PUT', '/v1/event-types/client.create', { validation: 'strict' });
+    const answer = await api.request('DELETE', '/v1/event-types/client.create');
+    const before = { validation: 'strict', custom: null };
+    return { answer, entry: { action: 'event-type.delete', subject: 'client.create', before, after: null } };
   },
   'POST /v1/dead-letters/redrive': async () => {
     const id = randomUUID();

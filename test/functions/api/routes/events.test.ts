@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { storageProblem } from '../../../../shared/executions/item.ts';
-import { fieldsOf, messageOf, startApi, type Api } from '../api.ts';
+import { anEventTypeInput, fieldsOf, messageOf, startApi, type Api } from '../api.ts';
 import { captureLog } from '../../log-lines.ts';
 
 let api: Api;
@@ -25,6 +25,7 @@ describe('POST /v1/events', () => {
     expect(answer.body).toEqual({
       id: expect.stringMatching(/^[\da-f-]{36}$/u) as string,
       time: '2026-11-23T10:00:00.000Z',
+      warnings: expect.arrayContaining(['data.id is missing', 'and 2 more']) as string[],
     });
     expect(api.published()).toEqual([
       {
@@ -46,6 +47,52 @@ describe('POST /v1/events', () => {
   ])('202: %j', async (event, detail) => {
     expect((await publish(event)).status).toBe(202);
     expect(api.published().map(({ Detail }) => JSON.parse(Detail) as unknown)).toEqual([detail]);
+  });
+
+  it('202: carries what stands beside the data of an update', async () => {
+    const update = {
+      objectId: 12,
+      data: { id: 12, name: 'Ada' },
+      changed: ['name'],
+      previous: { name: 'Bob' },
+    };
+    const answer = await publish({ type: 'client.update', ...update });
+    expect(answer.body.warnings).toEqual([]);
+    expect(api.published().map(({ Detail }) => Detail)).toEqual([JSON.stringify(update)]);
+  });
+
+  it('400: names the fields that are not what a strict schema says, and publishes nothing', async () => {
+    const event = { type: 'client.balance.nonpositive', objectId: 12, data: { id: 12, balance: 0 } };
+    const warned = await publish(event);
+    expect(warned.status).toBe(202);
+    expect(warned.body.warnings).toEqual([
+      'data.balance must be a decimal string such as "12.5000"',
+      'data.previousBalance is missing',
+      'data.currency is missing',
+      'data.credit is missing',
+    ]);
+    await api.request('PUT', '/v1/event-types/client.balance.nonpositive', { validation: 'strict' });
+    const refused = await publish(event, { 'idempotency-key': 'k-1' });
+    expect(fieldsOf(refused, 400)).toEqual([
+      'data.balance',
+      'data.previousBalance',
+      'data.currency',
+      'data.credit',
+    ]);
+    expect(messageOf(refused, 'data.balance')).toBe('must be a decimal string such as "12.5000"');
+    expect(api.published()).toHaveLength(1);
+    const data = { id: 12, balance: '0', previousBalance: '5', currency: 'EUR', credit: '0' };
+    const taken = await publish({ ...event, data }, { 'idempotency-key': 'k-1' });
+    expect([taken.status, taken.body.warnings]).toEqual([202, []]);
+  });
+
+  it('400: the same for an event type of the deployer, which warns unless it is strict', async () => {
+    await api.request('PUT', '/v1/event-types/crm.merged', anEventTypeInput());
+    const event = { type: 'crm.merged', objectId: 'c-7', data: { into: 'nobody' } };
+    expect((await publish(event)).body.warnings).toEqual(['data.into must match pattern "^c-[0-9]+$"']);
+    await api.request('PUT', '/v1/event-types/crm.merged', { ...anEventTypeInput(), validation: 'strict' });
+    expect(fieldsOf(await publish(event), 400)).toEqual(['data.into']);
+    expect((await publish({ ...event, data: { into: 'c-8' } })).status).toBe(202);
   });
 
   it.each([

@@ -56,6 +56,7 @@ describe('GET /v1/executions/{id}', () => {
       event: 'client.create',
       eventTime: '2026-11-23T10:00:00.000Z',
       objectId: 'c-12',
+      warnings: expect.arrayContaining(['data.id is missing', 'and 2 more']) as string[],
       status: 'waiting',
       reason: 'retry',
       generation: 1,
