@@ -24,7 +24,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['test/*.test.ts', 'test/{shared,functions,cdk,local,support}/**/*.test.ts'],
+          include: ['test/*.test.ts', 'test/{shared,functions,cdk,local,support,docs}/**/*.test.ts'],
           // Nothing here sleeps; what takes longer hangs. The margin is for a laptop that compiles beside it.
           testTimeout: 20_000,
           hookTimeout: 30_000,
