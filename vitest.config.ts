@@ -134,7 +134,7 @@ export default defineConfig({
             'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
           ],
           exclude: [
-            'test/shared/events/{catalogue,envelope,format}.test.ts',
+            'test/shared/events/{asyncapi,balance,catalogue,decimal,envelope,format,json-schema,publish}.test.ts',
             'test/shared/executions/{key,life-cycle,recovery,retry-decision,settle}.test.ts',
             'test/shared/handlers/{handler,secret-envelope}.test.ts',
             'test/functions/api/merge-patch.test.ts',

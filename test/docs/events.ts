@@ -8,9 +8,31 @@ import { handoffEvents } from '../../shared/events/handoff-events.ts';
 import type { JsonSchema } from '../../shared/events/json-schema.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-export const eventsFile = `${root}docs/events.md`;
-const begin = '<!-- catalogue: npm run docs:events -->';
-const end = '<!-- end of the catalogue -->';
+/** The documents with a part that comes from the catalogue, between two marks. */
+export const documents: readonly GeneratedDocument[] = [
+  {
+    file: `${root}docs/events.md`,
+    begin: '<!-- catalogue: npm run docs:events -->',
+    end: '<!-- end of the catalogue -->',
+    write: () => catalogue(),
+  },
+  {
+    file: `${root}docs/migrate.md`,
+    begin: '<!-- events: npm run docs:events -->',
+    end: '<!-- end of the events -->',
+    write: () =>
+      tableOf([
+        ['there', 'here', 'shown as'],
+        ...domainEvents.map(({ name, oldId, label }) => [
+          `\`${oldId}\``,
+          `[\`${name}\`](events.md#${anchorOf(name)})`,
+          label,
+        ]),
+      ]),
+  },
+];
+
+type GeneratedDocument = { file: string; begin: string; end: string; write: () => string };
 
 /** A part of a schema, as far as the catalogue's use it. */
 type Part = {
@@ -26,12 +48,12 @@ type Part = {
   description?: string;
 };
 
-/** The text with the catalogue as it is now in the place of what stands there. */
-export function withCatalogue(text: string): string {
+/** The text of a document with what the catalogue says now in the place of what stands there. */
+export function renewed(text: string, { file, begin, end, write }: GeneratedDocument): string {
   const [from, to] = [text.indexOf(begin), text.indexOf(end)];
   if (from === -1 || to < from) throw new Error(`There is no "${begin}" with "${end}" behind it.`);
-  const parts = [text.slice(0, from + begin.length), catalogue(), text.slice(to)];
-  return execFileSync(`${root}node_modules/.bin/oxfmt`, ['--stdin-filepath', eventsFile], {
+  const parts = [text.slice(0, from + begin.length), write(), text.slice(to)];
+  return execFileSync(`${root}node_modules/.bin/oxfmt`, ['--stdin-filepath', file], {
     input: parts.join('\n\n'),
     encoding: 'utf8',
     cwd: root,
@@ -75,7 +97,7 @@ function fieldsOf(schema: JsonSchema): string[][] {
     for (const [name, member] of Object.entries(part.properties ?? {}))
       visit(path === '' ? name : `${path}.${name}`, member, !(part.required ?? []).includes(name));
   };
-  visit('', schema as Part, false);
+  visit('', schema, false);
   return rows;
 }
 
@@ -102,4 +124,8 @@ const tableOf = (rows: readonly (readonly string[])[]): string =>
     .map((cells) => `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`)
     .join('\n');
 
-if (import.meta.main) writeFileSync(eventsFile, withCatalogue(readFileSync(eventsFile, 'utf8')));
+if (import.meta.main) {
+  for (const document of documents) {
+    writeFileSync(document.file, renewed(readFileSync(document.file, 'utf8'), document));
+  }
+}
