@@ -286,7 +286,8 @@ function prepare(schema: JsonSchema, field: string): { prepared: object; problem
       if (keyword === '$schema' && member !== dialect) refuse(`must be "${dialect}"`);
       return;
     }
-    if (keyword === '$ref') references.push({ field: place.field, target: String(member) });
+    if (keyword === '$ref' && typeof member === 'string')
+      references.push({ field: place.field, target: member });
     if (keyword === 'pattern' && typeof member === 'string') {
       const problem = patternProblem(member);
       if (problem !== null) return refuse(problem);

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileJsonSchema, schemaProblems } from '../../../shared/events/json-schema.ts';
 
@@ -56,6 +57,89 @@ describe('schemaProblems', () => {
     expect(schemaProblems(nested(33) as Record<string, unknown>)[0]?.message).toBe(
       'is nested more than 32 levels deep',
     );
+  });
+});
+
+describe('any JSON at all', () => {
+  const words = fc.constantFrom(
+    '$ref',
+    '$defs',
+    '$id',
+    '$schema',
+    '$comment',
+    'type',
+    'properties',
+    'patternProperties',
+    'items',
+    'prefixItems',
+    'allOf',
+    'anyOf',
+    'not',
+    'if',
+    'then',
+    'required',
+    'enum',
+    'const',
+    'pattern',
+    'format',
+    'minLength',
+    'maximum',
+    'multipleOf',
+    'uniqueItems',
+    'contains',
+    'minContains',
+    'dependentRequired',
+    'dependentSchemas',
+    'propertyNames',
+    'unevaluatedProperties',
+    'unevaluatedItems',
+    'additionalProperties',
+    'constructor',
+    'toString',
+    'a',
+    '',
+  );
+  const values = fc.constantFrom<unknown>(
+    '#',
+    '#/$defs/a',
+    '#/properties/a',
+    '#/%',
+    'a',
+    '^a*$',
+    '(',
+    'object',
+    'array',
+    'string',
+    'date-time',
+    -1,
+    0,
+    0.1,
+    1,
+    true,
+    false,
+    null,
+  );
+  const { schema } = fc.letrec<{ schema: unknown; part: unknown }>((tie) => ({
+    schema: fc.dictionary(words, tie('part'), { maxKeys: 4, noNullPrototype: true }),
+    part: fc.oneof({ maxDepth: 4 }, values, tie('schema'), fc.array(tie('part'), { maxLength: 3 })),
+  }));
+
+  it('is refused with a reason, or compiled and able to check whatever comes', () => {
+    let compiled = 0;
+    fc.assert(
+      fc.property(schema, fc.jsonValue(), (anySchema, detail) => {
+        const problems = schemaProblems(anySchema as Record<string, unknown>);
+        for (const { field, message } of problems)
+          expect(field.startsWith('schema') && message !== '').toBe(true);
+        if (problems.length > 0) return;
+        compiled += 1;
+        for (const { message } of compileJsonSchema(anySchema as Record<string, unknown>)(detail)) {
+          expect(message).not.toBe('');
+        }
+      }),
+      { numRuns: 300 },
+    );
+    expect(compiled).toBeGreaterThan(20);
   });
 });
 
