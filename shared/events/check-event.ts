@@ -46,7 +46,7 @@ export function createEventCheck({ redactedPaths = [] }: { redactedPaths?: reado
       found.schema = schema;
       return found.check;
     }
-    // Most deployments have none, and what compiles them is a fifth of a dispatcher.
+    // Most deployments have none, and what compiles them is an eighth of the function.
     const { compileJsonSchema } = await import('./json-schema.ts');
     const check = compileJsonSchema(schema);
     compiled.set(name, { schema, check });
