@@ -56,6 +56,7 @@ export class Api extends Construct {
       memoryMb: 512,
       // API Gateway gives up after 30 s and cannot be told otherwise: what our log says comes first.
       timeout: Duration.seconds(29),
+      runsTransforms: true,
       logRetentionDays: config.logRetentionDays,
       env: ApiEnv,
       environment: {

@@ -28,3 +28,19 @@ export const typescript = {
       "import{createRequire as handoffCreateRequire}from'node:module';const require=handoffCreateRequire(import.meta.url);",
   },
 };
+
+/** What the functions that call targets have beside their own code: the process that transforms run in (shared/events/transform.ts), and its thread. */
+export const transformProcess = {
+  commandHooks: {
+    beforeInstall: () => [],
+    beforeBundling: () => [],
+    afterBundling: (projectRoot: string, folder: string) => [
+      [
+        `"${projectRoot}/node_modules/.bin/esbuild"`,
+        ...['process', 'worker'].map((part) => `"${fromRoot(`shared/events/transform-${part}.ts`)}"`),
+        `--outdir="${folder}"`,
+        '--out-extension:.js=.mjs --bundle --platform=node --format=esm --target=node24 --minify --log-level=warning',
+      ].join(' '),
+    ],
+  },
+};

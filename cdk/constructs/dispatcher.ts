@@ -32,6 +32,7 @@ export class Dispatcher extends Construct {
       memoryMb: config.dispatcherMemoryMb,
       timeout: Duration.seconds(eventsQueue.dispatcherTimeoutSeconds),
       runsInCircles: true,
+      runsTransforms: true,
       logRetentionDays: config.logRetentionDays,
       env: DispatcherEnv,
       environment: {

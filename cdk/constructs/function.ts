@@ -5,7 +5,7 @@ import { NodejsFunction } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { z } from 'zod';
-import { fromRoot, typescript } from './bundle.ts';
+import { fromRoot, transformProcess, typescript } from './bundle.ts';
 
 /** Where the functions' metrics are: one place for each stack, because an account may hold several. */
 export const metricsNamespace = (scope: Construct): string => `Handoff/${Stack.of(scope).stackName}`;
@@ -51,6 +51,8 @@ export type HandoffFunctionProps<Schema extends z.ZodObject> = {
   /** MB. */
   memoryMb: number;
   timeout: Duration;
+  /** Whether it runs the transforms of handlers. @default false */
+  runsTransforms?: boolean;
   /** Whether it sends to the queue that invokes it, or takes part in such a circle. @default false */
   runsInCircles?: boolean;
   /** Days. */
@@ -107,6 +109,7 @@ export class HandoffFunction<Schema extends z.ZodObject> extends Construct {
 
     this.lambda = new NodejsFunction(this, 'Function', {
       ...typescript,
+      bundling: { ...typescript.bundling, ...(props.runsTransforms === true && transformProcess) },
       entry: fromRoot(`functions/${props.folder}/lambda.ts`),
       description: props.description,
       memorySize: props.memoryMb,

@@ -52,6 +52,7 @@ export class Retries extends Construct {
       memoryMb: config.dispatcherMemoryMb,
       timeout: Duration.seconds(retriesQueue.retrierTimeoutSeconds),
       runsInCircles: true,
+      runsTransforms: true,
       logRetentionDays: config.logRetentionDays,
       env: RetrierEnv,
       environment: {

@@ -11,6 +11,7 @@ import { requireVersion } from './etag.ts';
 import { toFieldErrors } from './field-errors.ts';
 import { mergePatch } from './merge-patch.ts';
 import { requireTarget } from './require-target.ts';
+import { requireTransform } from './require-transform.ts';
 import type { Services } from './services.ts';
 import { sealTarget } from './target-secret.ts';
 
@@ -45,6 +46,7 @@ export function createHandlerEditor({
    */
   async function create(input: HandlerInput, by: Actor): Promise<{ handler: Handler; secret: string }> {
     requireTarget(input.target, targets);
+    await requireTransform(input, targets.transforms);
     await requireRoom(input.status, 1);
     const secret = newSigningSecret();
     const createdAt = now().toISOString();
@@ -92,14 +94,16 @@ export function createHandlerEditor({
 
   async function replace({ input, ...edit }: Edit & { input: HandlerInput }): Promise<Handler> {
     requireTarget(input.target, targets);
+    await requireTransform(input, targets.transforms);
     return change(edit, 'handler.edit', () => input);
   }
 
   /** @param changes a JSON Merge Patch; another `target.type` replaces the target */
   const patch = ({ changes, ...edit }: Edit & { changes: Record<string, unknown> }): Promise<Handler> =>
-    change(edit, 'handler.edit', (current) => {
+    change(edit, 'handler.edit', async (current) => {
       const input = applyPatch(current, changes);
       requireTarget(input.target, targets);
+      await requireTransform(input, targets.transforms);
       return input;
     });
 
@@ -157,11 +161,11 @@ export function createHandlerEditor({
   const change = (
     { by, ...edit }: Edit,
     action: AuditedAction,
-    apply: (current: Handler) => HandlerInput,
+    apply: (current: Handler) => HandlerInput | Promise<HandlerInput>,
   ): Promise<Handler> =>
     writeOver(edit, async (stored) => {
       const { handler: current, sealedSecrets, retiredSecrets = [], disabledBecause, targetVersion } = stored;
-      const applied = apply(current);
+      const applied = await apply(current);
       if (current.status === 'archived' && applied.status !== 'archived')
         await requireRoom(applied.status, 0);
       const { input, sealedAuth } = await sealTarget(applied, { id: current.id, dataKey, stored });

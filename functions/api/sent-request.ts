@@ -1,11 +1,13 @@
 import {
   buildInvocation,
   buildRequest,
+  makeBody,
   webhookIdOf,
   type SentRequest,
 } from '../../shared/delivery/request.ts';
 import type { DomainEvent } from '../../shared/events/envelope.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
+import type { Transformed, Transforms } from '../../shared/events/transform.ts';
 import type { ExecutionDetail, ExecutionRecord } from '../../shared/executions/execution.ts';
 import { encodeExecutionId, readKey } from '../../shared/executions/key.ts';
 
@@ -13,13 +15,16 @@ type ShownRequest = ExecutionDetail['request'];
 
 /**
  * The last request of an execution as it was sent, without its signature; null when none was made. The log keeps
- * where it went and the event: the body and the headers follow from these, so they are not stored twice.
+ * where it went and the event: the body and the headers follow from these, so they are not stored twice. A transform is run once more for it.
  */
-export function sentRequest({ key, handlerName, event, request, attempts }: ExecutionRecord): ShownRequest {
+export async function sentRequest(
+  transforms: Pick<Transforms, 'run'>,
+  { key, handlerName, event, request, attempts }: ExecutionRecord,
+): Promise<ShownRequest> {
   const parsed = parseEvent(event.raw);
   const last = attempts.at(-1);
   if (request === null || last === undefined || !parsed.ok) return null;
-  return showRequest(request, {
+  return showRequest(transforms, request, {
     event: parsed.event,
     handler: { id: readKey(key).handlerId, name: handlerName },
     execution: { id: encodeExecutionId(key), attempt: last.number },
@@ -28,7 +33,8 @@ export function sentRequest({ key, handlerName, event, request, attempts }: Exec
 }
 
 /** What an attempt sends, as the API shows it: without its signature. */
-export function showRequest(
+export async function showRequest(
+  transforms: Pick<Transforms, 'run'>,
   request: SentRequest,
   {
     event,
@@ -41,22 +47,35 @@ export function showRequest(
     execution: { id: string; attempt: number };
     at: Date;
   },
-): NonNullable<ShownRequest> {
+): Promise<NonNullable<ShownRequest>> {
   switch (request.type) {
-    case 'http':
+    case 'http': {
+      const made = await makeBody(transforms, request, event);
+      const body = made.kind === 'done' ? made.body : null;
       return {
         type: 'http',
+        format: request.format,
+        transform: request.transform ?? null,
         ...buildRequest(request, {
           event,
+          body: body ?? '',
           webhookId: webhookIdOf(event.id, handler.id),
           at,
           sign: () => '***',
           ...(request.authHeader !== undefined && { authHeaders: { [request.authHeader]: '***' } }),
         }),
+        body,
+        error: errorOf(made),
       };
+    }
     case 'script':
       return { ...request, body: buildInvocation(event, handler, execution) };
     default:
       return request satisfies never;
   }
+}
+
+function errorOf(made: Transformed): string | null {
+  if (made.kind === 'done') return null;
+  return made.kind === 'busy' ? 'transform: others took too long; ask again' : `transform: ${made.problem}`;
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { sentRequestOf } from '../../shared/delivery/request.ts';
 import { builtInEventTypes } from '../../shared/events/catalogue.ts';
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import type { Transforms } from '../../shared/events/transform.ts';
 import { makeAttempt } from '../../shared/executions/attempt.ts';
 import { summarize, type ExecutionDetail, type ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';
@@ -41,7 +42,7 @@ export async function testHandler(
   const event = testEvent(given ?? (await sampleFor(handler, eventTypes)), now());
   const key = executionKey(handler.id, event, now(), 1);
   if (!send) {
-    const request = showRequest(sentRequestOf(handler.target), {
+    const request = await showRequest(targets.transforms, sentRequestOf(handler), {
       event,
       handler,
       execution: { id: 'test', attempt: 1 },
@@ -71,12 +72,16 @@ export async function testHandler(
     beginExecution(key, handler, event),
     event,
   );
-  return showTest(record, event);
+  return showTest(targets.transforms, record, event);
 }
 
-function showTest(record: ExecutionRecord, event: DomainEvent): HandlerTest {
+async function showTest(
+  transforms: Pick<Transforms, 'run'>,
+  record: ExecutionRecord,
+  event: DomainEvent,
+): Promise<HandlerTest> {
   const { id: _id, ...execution } = summarize(record);
-  const request = sentRequest(record);
+  const request = await sentRequest(transforms, record);
   const last = record.attempts.at(-1);
   return {
     execution: {

@@ -2,7 +2,9 @@ import { signOf } from '../../shared/delivery/circuits.ts';
 import type { Outcome } from '../../shared/delivery/outcome.ts';
 import { settleMarginMs } from '../../shared/executions/attempt.ts';
 import { isClaimed } from '../../shared/executions/claim.ts';
+import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { readKey } from '../../shared/executions/key.ts';
+import type { Sign } from '../../shared/delivery/call-window.ts';
 import { keepParked } from '../../shared/executions/settle.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import { goOn } from './go-on.ts';
@@ -69,7 +71,7 @@ async function makeProbe(
   const settled = await (target.type === 'script' ? scriptsInTurn(attempt) : attempt());
 
   // First the log: what dies in between is asked once more, when the lease of the probe is over.
-  const record = sign === 'alive' ? settled : sign === 'failed' ? keepParked(settled) : execution.record;
+  const record = afterProbe(sign, settled, execution.record);
   const written = await claims.settle(execution, record, claim);
   const { handler } = registered;
   if (sign === 'alive') {
@@ -84,4 +86,10 @@ async function makeProbe(
     if (circuits.hasFailedTooLong(found.failingSince)) await disableHandler(handler, 'failing', event);
   }
   return conclude(services, record, event, written);
+}
+
+/** A probe that said nothing about the target leaves its execution as it was, unless it has failed for good. */
+function afterProbe(sign: Sign, settled: ExecutionRecord, before: ExecutionRecord): ExecutionRecord {
+  if (sign === 'failed') return keepParked(settled);
+  return sign === 'neither' && settled.state.status !== 'failed' ? before : settled;
 }

@@ -325,7 +325,7 @@ export function createCircuits({
 
 /** What an outcome says about a target: any answer that would be the same another time says that it is alive. */
 export function signOf(outcome: Outcome): Sign {
-  if (outcome.kind === 'put-off') return 'neither';
+  if (outcome.kind === 'put-off' || (outcome.kind === 'failed' && outcome.isUnsent)) return 'neither';
   // Who asks for something is alive.
   return outcome.kind === 'failed' && outcome.retryable && outcome.demand === undefined ? 'failed' : 'alive';
 }

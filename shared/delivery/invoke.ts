@@ -3,15 +3,16 @@ import type { LambdaClient } from '@aws-sdk/client-lambda';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
 import { secretOf } from '../handlers/auth.ts';
+import type { Transforms } from '../events/transform.ts';
 import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';
 import { sendAuthorized, type OpenAuth } from './authorize.ts';
 import { deliverHttp } from './http.ts';
 import type { Tokens } from './oauth.ts';
-import { unanswered, type Outcome } from './outcome.ts';
+import { unanswered, unsent, type Outcome } from './outcome.ts';
 import { redactOutcome } from './redact-outcome.ts';
-import { buildInvocation, buildRequest, sentHttpRequestOf, webhookIdOf } from './request.ts';
+import { buildInvocation, buildRequest, makeBody, sentHttpRequestOf, webhookIdOf } from './request.ts';
 import { invokeScript } from './script.ts';
 import { signDelivery } from './signature.ts';
 import { targetUrlProblem } from './target-url.ts';
@@ -20,6 +21,7 @@ import { targetUrlProblem } from './target-url.ts';
 export type InvokeServices = {
   agent: Agent;
   tokens: Tokens;
+  transforms: Transforms;
   guard: AddressGuard;
   /** Whether plain http:// targets are allowed. */
   allowHttp: boolean;
@@ -56,7 +58,7 @@ export async function invokeTarget(services: InvokeServices, call: TargetCall): 
 }
 
 async function invokeHttp(
-  { agent, tokens, guard, allowHttp, now }: InvokeServices,
+  { agent, tokens, transforms, guard, allowHttp, now }: InvokeServices,
   target: HttpTarget,
   { handler, signing, auth, event }: TargetCall,
 ): Promise<Outcome> {
@@ -71,11 +73,16 @@ async function invokeHttp(
     if (tokenProblem !== null)
       return unanswered(`refused target.auth.tokenUrl: ${tokenProblem}`, { retryable: false });
   }
-  // What it answers is kept, and some endpoints answer with what they got.
+  // What it answers is kept, and some endpoints answer with what they got. So is what a transform says of its failure.
   const secrets = [...secretsOf(signing.keys, auth), ...(event.redacted?.values ?? [])];
+  const sent = sentHttpRequestOf(target, handler.transform);
+  const made = await makeBody(transforms, sent, event);
+  if (made.kind === 'busy') return { kind: 'put-off', reason: 'busy' };
+  if (made.kind === 'failed') return redactOutcome(unsent(`transform: ${made.problem}`), secrets);
   const outcome = await sendAuthorized(tokens, auth, target.timeoutMs, (authHeaders, timeoutMs) => {
-    const request = buildRequest(sentHttpRequestOf(target), {
+    const request = buildRequest(sent, {
       event,
+      body: made.body,
       webhookId: webhookIdOf(event.id, handler.id),
       at: now(),
       sign: (delivery) => signDelivery(signing.keys, delivery),

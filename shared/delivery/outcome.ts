@@ -26,8 +26,10 @@ export type Outcome =
       demand?: Demand;
       /** The header `Retry-After` as it came. */
       retryAfter?: string;
+      /** There was nothing to send, which says nothing about the target. */
+      isUnsent?: true;
     }
-  /** No call was made, so no attempt is used up: AWS had no room for the script. */
+  /** No call was made, so no attempt is used up: AWS had no room for the script, or others had the thread for transforms. */
   | { kind: 'put-off'; reason: 'busy' };
 
 /**
@@ -63,5 +65,15 @@ export const unanswered = (error: string, { retryable }: { retryable: boolean })
   retryable,
   statusCode: null,
   error,
+  response: null,
+});
+
+/** The outcome of an attempt for which there was nothing to send, and will be nothing another time. */
+export const unsent = (error: string): CallOutcome => ({
+  kind: 'failed',
+  retryable: false,
+  isUnsent: true,
+  statusCode: null,
+  error: error.slice(0, maxErrorLength).toWellFormed(),
   response: null,
 });

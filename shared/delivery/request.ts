@@ -1,21 +1,24 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { DomainEvent } from '../events/envelope.ts';
-import { formatBody } from '../events/format.ts';
+import { contentTypeOf, formatBody } from '../events/format.ts';
+import type { Transformed, Transforms } from '../events/transform.ts';
 import { headerNameOf } from './authorize.ts';
-import type { HttpTarget, ScriptTarget, Target } from '../handlers/handler.ts';
+import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 
 /** Where an attempt went, as the log keeps it: of the target what a later edit could change, and no secret. */
 export type SentRequest = SentHttpRequest | SentInvocation;
 export type SentHttpRequest = Pick<HttpTarget, 'type' | 'method' | 'url' | 'headers' | 'format'> & {
   /** The header that told the target who calls. */
   authHeader?: string;
+  /** The JSONata expression that made the body. */
+  transform?: string;
 };
 export type SentInvocation = Pick<ScriptTarget, 'type' | 'script'>;
 
-export function sentRequestOf(target: Target): SentRequest {
+export function sentRequestOf({ target, transform }: Pick<Handler, 'target' | 'transform'>): SentRequest {
   switch (target.type) {
     case 'http':
-      return sentHttpRequestOf(target);
+      return sentHttpRequestOf(target, transform);
     case 'script':
       return { type: target.type, script: target.script };
     default:
@@ -23,21 +26,29 @@ export function sentRequestOf(target: Target): SentRequest {
   }
 }
 
-export const sentHttpRequestOf = ({
-  type,
-  method,
-  url,
-  headers,
-  format,
-  auth,
-}: HttpTarget): SentHttpRequest => ({
+export const sentHttpRequestOf = (
+  { type, method, url, headers, format, auth }: HttpTarget,
+  transform: Handler['transform'],
+): SentHttpRequest => ({
   type,
   method,
   url,
   headers,
   format,
   ...(auth !== null && { authHeader: headerNameOf(auth) }),
+  ...(transform !== null && { transform }),
 });
+
+/** The body of every attempt: what the transform makes of the event, or else the event in the format. */
+export async function makeBody(
+  transforms: Pick<Transforms, 'run'>,
+  { format, transform }: Pick<SentHttpRequest, 'format' | 'transform'>,
+  event: DomainEvent,
+): Promise<Transformed> {
+  return transform === undefined
+    ? { kind: 'done', body: formatBody(event, format) }
+    : transforms.run(event, transform);
+}
 
 /** What an HTTP target is sent. */
 export type DeliveryRequest = {
@@ -60,12 +71,14 @@ export function buildRequest(
   target: SentHttpRequest,
   {
     event,
+    body,
     webhookId,
     at,
     sign,
     authHeaders = {},
   }: {
-    event: DomainEvent;
+    event: Pick<DomainEvent, 'detail'>;
+    body: string;
     webhookId: string;
     at: Date;
     sign: (delivery: { id: string; timestamp: number; body: string }) => string;
@@ -73,7 +86,6 @@ export function buildRequest(
     authHeaders?: Record<string, string>;
   },
 ): DeliveryRequest {
-  const body = formatBody(event, target.format);
   const timestamp = Math.floor(at.getTime() / 1000);
   return {
     method: target.method,
@@ -83,7 +95,7 @@ export function buildRequest(
         Object.entries(target.headers).filter(([name]) => !Object.hasOwn(authHeaders, name.toLowerCase())),
       ),
       ...authHeaders,
-      'content-type': 'application/json',
+      'content-type': contentTypeOf(target.format),
       'user-agent': `Handoff/${packageJson.version}`,
       'webhook-id': webhookId,
       'webhook-timestamp': String(timestamp),
@@ -105,7 +117,7 @@ export const buildInvocation = (
 // W3C Trace Context, 3.2: version, trace id, parent id, flags; version ff and ids of zeroes only are invalid.
 const traceparentPattern = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/u;
 
-function traceHeaders({ detail }: DomainEvent): { traceparent?: string } {
+function traceHeaders({ detail }: Pick<DomainEvent, 'detail'>): { traceparent?: string } {
   const traceparent = detail['traceparent'];
   return typeof traceparent === 'string' && traceparentPattern.test(traceparent) ? { traceparent } : {};
 }

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { createLambda } from '../aws/clients.ts';
 import type { sharedEnv } from '../env.ts';
+import { createTransforms } from '../events/transform.ts';
 import { createAddressGuard } from './address-guard.ts';
 import { createAgent } from './agent.ts';
 import { createTokens } from './oauth.ts';
@@ -23,6 +24,7 @@ export function openTargets(env: TargetEnv, now: () => Date): InvokeServices {
   return {
     agent,
     tokens: createTokens({ agent, now }),
+    transforms: createTransforms(),
     guard,
     allowHttp: env.ALLOW_HTTP,
     lambda: createLambda(),

@@ -58,7 +58,7 @@ export async function makeAttempt(
     { ...execution, handlerName: handler.name },
     {
       outcome,
-      sent: sentRequestOf(handler.target),
+      sent: sentRequestOf(handler),
       startedAt,
       endedAt,
       handlerIs,

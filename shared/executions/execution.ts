@@ -1,6 +1,7 @@
 import type { KeptText } from '../events/keeping.ts';
 import { z } from 'zod';
 import type { SentRequest } from '../delivery/request.ts';
+import { payloadFormats } from '../events/format.ts';
 import { ExecutionStatus, StatusReason, type ExecutionState } from './life-cycle.ts';
 import { encodeExecutionId, readKey, type ExecutionKey } from './key.ts';
 
@@ -82,7 +83,15 @@ export const ExecutionDetail = Execution.extend({
         method: z.string(),
         url: z.string(),
         headers: z.record(z.string(), z.string()).describe('Secrets are shown as ***'),
-        body: z.string(),
+        format: z.enum(payloadFormats),
+        transform: z.string().nullable().describe('The JSONata expression that made the body'),
+        body: z
+          .string()
+          .nullable()
+          .describe(
+            'Made of the event as it is kept. Null where the transform gives none: then nothing was sent',
+          ),
+        error: z.string().nullable().describe('Why there is no body'),
       }),
       z.strictObject({ type: z.literal('script'), script: z.string(), body: z.string() }),
     ])

@@ -1,10 +1,14 @@
 import { z } from 'zod';
 import { eventPatternForm, eventPatternProblem } from '../events/catalogue.ts';
+import { payloadFormats } from '../events/format.ts';
 import { authSchema } from './auth.ts';
 import { line, lines } from './plain-text.ts';
 
 /** The longest that a script may run, milliseconds. Its Lambda gets a little more. */
 export const maxScriptTimeoutMs = 120_000;
+
+/** The longest JSONata expression. It is kept with every execution that it made the body of. */
+const maxTransformLength = 8192;
 
 const notYet = 'not available yet: leave it out';
 
@@ -134,7 +138,12 @@ const HttpTarget = z.strictObject({
     .nullable()
     .default(null)
     .describe('How the target is told who calls'),
-  format: z.literal('standard', notYet).default('standard'),
+  format: z
+    .enum(payloadFormats)
+    .default('standard')
+    .describe(
+      'The body: of Standard Webhooks, the EventBridge event as it came, CloudEvents 1.0 (structured), or that of the old Provisioning API',
+    ),
   timeoutMs: z
     .int()
     .min(100)
@@ -225,7 +234,15 @@ export const HandlerInput = z.strictObject({
     .refine((events) => new Set(events).size === events.length, 'an event type stands there twice')
     .meta({ description: 'The event types that it runs for', uniqueItems: true }),
   filter: z.null(notYet).default(null).describe('Not available yet'),
-  transform: z.null(notYet).default(null).describe('Not available yet'),
+  transform: z
+    .string()
+    .min(1, 'must not be empty')
+    .max(maxTransformLength, `must have at most ${maxTransformLength} characters`)
+    .nullable()
+    .default(null)
+    .describe(
+      'JSONata over the whole event, whose result is the body; for http targets. null: the body is that of the format',
+    ),
   target: Target.describe('What it calls'),
   status: HandlerStatus.default('enabled').describe(
     'disabled: does not run, and what it misses is held; archived: out, hidden from lists, nothing recorded',

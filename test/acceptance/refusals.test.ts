@@ -47,7 +47,7 @@ describe('a bad handler', () => {
     ['a line break in a header', target({ headers: { 'x-a': 'b\r\nc: d' } }), 'target.headers.x-a'],
     ['a metadata address', target({ url: 'https://169.254.169.254/latest' }), 'target.url'],
     ['a private IPv6 address', target({ url: 'https://[fd00::1]/' }), 'target.url'],
-    ['a field that is not available yet', handler({ transform: 'detail' }), 'transform'],
+    ['a transform that is not JSONata', handler({ transform: 'detail.(' }), 'transform'],
   ])('with %s is a 400 that names the field', async (_, body, field) => {
     const { response, problem } = await call('POST', '/v1/handlers', { body: JSON.stringify(body) });
 

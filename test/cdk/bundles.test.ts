@@ -1,10 +1,12 @@
-import { execFile } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { authorized, machine } from '../functions/api/authorized.ts';
 import { findScripts } from '../../shared/scripts/find-scripts.ts';
 
 const run = promisify(execFile);
@@ -18,6 +20,8 @@ const ours = [
   'RetriesRetryFunction',
   'RetriesSweepFunction',
 ];
+// They have the process that transforms run in beside them.
+const withTransforms = ours.filter((id) => id !== 'RetriesSweepFunction');
 const idOf = (script: string) => `Scripts${script.replaceAll('-', '')}Function`;
 
 describe('the bundles', () => {
@@ -55,10 +59,13 @@ describe('the bundles', () => {
     ...ours,
     ...scripts.filter(({ language }) => language === 'typescript').map(({ name }) => idOf(name)),
   ])(
-    'are one file, which loads in Node without a setting, a word or anything left running: %s',
+    'are one file (and what transforms run in), which loads in Node without a setting, a word or anything left running: %s',
     async (id) => {
       const bundle = bundles[id] ?? '';
-      expect(await readdir(bundle)).toEqual(['index.mjs']);
+      expect((await readdir(bundle)).toSorted()).toEqual([
+        'index.mjs',
+        ...(withTransforms.includes(id) ? ['transform-process.mjs', 'transform-worker.mjs'] : []),
+      ]);
       const path = join(bundle, 'index.mjs');
       const { size } = await stat(path);
       process.stdout.write(`${id}: ${Math.round(size / 1000)} kB\n`);
@@ -75,6 +82,69 @@ describe('the bundles', () => {
       expect({ stdout, stderr }).toEqual({ stdout: 'function', stderr: '' });
     },
   );
+
+  it.each(withTransforms)('can run a transform: %s', async (id) => {
+    const bundle = bundles[id] ?? '';
+    const found = await readFile(join(bundle, 'index.mjs'), 'utf8');
+    expect(found).toContain('./transform-process.mjs');
+    const child = fork(join(bundle, 'transform-process.mjs'), { cwd: folder, env: {}, execArgv: [] });
+    try {
+      expect(await once(child, 'message')).toEqual(['ready', undefined]);
+      child.send({ expression: '$sum(a)', event: '{"a":[1,2]}', time: 0, seed: 0 });
+      expect(await once(child, 'message')).toEqual([{ body: '3' }, undefined]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  it('run a transform from where they are', async () => {
+    const path = join(bundles['ApiManageFunction'] ?? '', 'index.mjs');
+    const { headers, requestContext } = authorized(machine('handoff/operate'));
+    const http = { ...requestContext.http, method: 'POST', path: '/v1/handlers/test' };
+    const event = {
+      version: '2.0',
+      rawPath: http.path,
+      rawQueryString: '',
+      headers: { ...headers, host: 'api.example', 'content-type': 'application/json' },
+      requestContext: { ...requestContext, domainName: 'api.example', http },
+      isBase64Encoded: false,
+      body: JSON.stringify({
+        handler: {
+          name: 'CRM',
+          events: ['crm.note'],
+          transform: 'detail.data.n + 1',
+          target: { type: 'http', url: 'https://crm.example/hook' },
+        },
+        event: { type: 'crm.note', data: { n: 1 } },
+        send: false,
+      }),
+    };
+    const answerFile = join(folder, 'answer.json');
+    const script = `const { handler } = await import(${JSON.stringify(pathToFileURL(path).href)});
+      const answer = await handler(${JSON.stringify(event)}, {});
+      process.getBuiltinModule('fs').writeFileSync(${JSON.stringify(answerFile)}, JSON.stringify(answer));`;
+    // Nothing of this is called: a test that sends nothing needs neither tables nor queues.
+    const env = {
+      AWS_REGION: 'us-east-1',
+      HANDLERS_TABLE: 'handlers',
+      EXECUTIONS_TABLE: 'executions',
+      DATA_KEY: 'file:/nowhere',
+      EVENT_BUS: 'handoff',
+      EVENTS_QUEUE: 'https://sqs.example/events',
+      RETRIES_QUEUE: 'https://sqs.example/retries',
+    };
+    await run(process.execPath, ['--input-type=module', '--eval', script], {
+      env,
+      cwd: folder,
+      timeout: 30_000,
+    });
+    const { statusCode, body } = JSON.parse(await readFile(answerFile, 'utf8')) as {
+      statusCode: number;
+      body: string;
+    };
+    expect(JSON.parse(body)).toMatchObject({ request: { body: '2', error: null } });
+    expect(statusCode).toBe(200);
+  });
 
   it('have in Python the file that Lambda asks for', async () => {
     for (const { name } of scripts.filter(({ language }) => language === 'python')) {

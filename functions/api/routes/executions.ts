@@ -152,7 +152,7 @@ export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
       {
         ...summarize(record),
         eventBody: JSON.parse(record.event.raw) as Record<string, unknown>,
-        request: sentRequest(record),
+        request: await sentRequest(services.targets.transforms, record),
         attempts: [...record.attempts],
       },
       200,

@@ -9,6 +9,7 @@ import { needs } from '../access.ts';
 import { HandlerId, NewHandler } from '../handler-schemas.ts';
 import { problems } from '../problem.ts';
 import { requireTarget } from '../require-target.ts';
+import { requireTransform } from '../require-transform.ts';
 import type { Services } from '../services.ts';
 import { requireSecret, withoutSecret } from '../target-secret.ts';
 import { testHandler, type HandlerTest } from '../test-handler.ts';
@@ -78,6 +79,7 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
   app.openapi(testUnsaved, async (context) => {
     const { handler: input, event: given, send } = context.req.valid('json');
     requireTarget(input.target, services.targets, 'handler.');
+    await requireTransform(input, services.targets.transforms, 'handler.');
     const at = services.now().toISOString();
     const handler: Handler = { ...input, id: 'h_test', version: 1, createdAt: at, updatedAt: at };
     const signing = { keys: [signingKeyOf(newSigningSecret())] };

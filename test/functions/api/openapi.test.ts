@@ -425,15 +425,15 @@ describe('GET /v1/openapi.json', () => {
     // The generator leaves a default of null out where a field has the type null alone, so far.
     expect(defaults).toEqual({
       description: '',
+      transform: null,
       status: 'enabled',
       priority: 100,
       onFailure: 'continue',
       retry: { schedule: 'default' },
       rateLimit: null,
     });
-    for (const name of ['filter', 'transform']) {
-      expect(schema.properties[name]).toMatchObject({ type: 'null' });
-    }
+    expect(schema.properties.filter).toMatchObject({ type: 'null' });
+    expect(schema.properties.transform).toMatchObject({ type: ['string', 'null'], maxLength: 8192 });
     expect(schema.properties.rateLimit).toMatchObject({
       type: ['object', 'null'],
       properties: { perSecond: { type: 'number', minimum: 0.01, maximum: 1000 } },

@@ -7,6 +7,7 @@ import { invokeTarget } from '../../../shared/delivery/invoke.ts';
 import { createTokens } from '../../../shared/delivery/oauth.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import type { DomainEvent } from '../../../shared/events/envelope.ts';
+import { createTransforms } from '../../../shared/events/transform.ts';
 import { createLambda } from '../../../shared/aws/clients.ts';
 import type { HttpTarget } from '../../../shared/handlers/handler.ts';
 import { aHandler } from '../../support/builders.ts';
@@ -26,7 +27,7 @@ function eventWith(detail: DomainEvent['detail']): DomainEvent {
     time: '2026-11-23T10:00:00.000Z',
     objectId: 12,
     detail,
-    raw: '',
+    raw: JSON.stringify({ detail }),
   };
 }
 
@@ -50,6 +51,8 @@ type Options = {
 };
 
 const tokens = createTokens({ agent, now: () => new Date() });
+const transforms = createTransforms();
+afterAll(() => transforms.stop());
 
 const noScripts = {
   lambda: createLambda(),
@@ -59,7 +62,7 @@ const noScripts = {
 
 const invoke = ({ target, event, secrets, now, allowHttp = true }: Options) =>
   invokeTarget(
-    { ...noScripts, agent, tokens, guard, now: () => now ?? new Date(), allowHttp },
+    { ...noScripts, agent, tokens, transforms, guard, now: () => now ?? new Date(), allowHttp },
     {
       // What is stored may be older than the schema.
       handler: { ...aHandler({ id: 'h_1' }), target },
@@ -189,7 +192,7 @@ describe('invokeTarget, http', () => {
   it('sends nothing that it cannot sign, and tries again: the secret can be mended', async () => {
     await using receiver = await startReceiver();
     const outcome = await invokeTarget(
-      { ...noScripts, agent, tokens, guard, now: () => new Date(), allowHttp: true },
+      { ...noScripts, agent, tokens, transforms, guard, now: () => new Date(), allowHttp: true },
       {
         handler: { ...aHandler({ id: 'h_1' }), target: httpTarget(receiver.url) },
         signing: { problem: 'the envelope does not open' },

@@ -125,14 +125,16 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['a rate limit a minute', { rateLimit: { perSecond: 1, perMinute: 60 } }, ['rateLimit.perMinute']],
   ['an unknown field of retry', { retry: { schedule: 'default', max: 3 } }, ['retry.max']],
   ['an id of its own', { id: 'h_mine' }, ['id']],
+  ['a format that is none', withTarget({ format: 'xml' }), ['target.format']],
+  ['a transform that is empty', { transform: '' }, ['transform']],
+  ['a transform of 8193 characters', { transform: ' '.repeat(8193) }, ['transform']],
+  ['a transform that is no text', { transform: { a: 1 } }, ['transform']],
   ['onFailure that is nothing', { onFailure: 'stop' }, ['onFailure']],
   ['several faults at once', { name: '', priority: 0, extra: 1 }, ['extra', 'name', 'priority']],
 ];
 
 const notYet: [name: string, change: object, field: string][] = [
   ['a filter', { filter: { source: ['billing'] } }, 'filter'],
-  ['a transform', { transform: 'detail.data' }, 'transform'],
-  ['another format', withTarget({ format: 'cloudevents' }), 'target.format'],
 ];
 
 describe('POST /v1/handlers, 400', () => {

@@ -80,7 +80,10 @@ describe('GET /v1/executions/{id}', () => {
           'webhook-signature': '***',
           traceparent,
         },
+        format: 'standard',
+        transform: null,
         body: receiver.requests[0]?.body,
+        error: null,
       },
       attempts: [
         {

@@ -133,6 +133,57 @@ describe('POST /v1/handlers/test', () => {
     expect((await api.request('GET', '/v1/handlers')).body.items).toEqual([]);
   });
 
+  it.each([
+    ['standard', 'application/json', { type: 'client.update', data: { id: 12 } }],
+    ['eventbridge', 'application/json', { 'detail-type': 'client.update', detail: { data: { id: 12 } } }],
+    [
+      'cloudevents',
+      'application/cloudevents+json; charset=UTF-8',
+      { specversion: '1.0', data: { data: { id: 12 } } },
+    ],
+    [
+      'provisioning',
+      'application/json',
+      { event: { events_id: 'clients.update', object_id: 12 }, data: { id: 12 } },
+    ],
+  ])('shows the body in the format %s', async (format, contentType, body) => {
+    const { target } = handler('https://crm.example/hook');
+    const shown = await api.request('POST', '/v1/handlers/test', {
+      handler: { ...handler(''), target: { ...target, format } },
+      event: { type: 'client.update', objectId: 12, data: { id: 12 } },
+      send: false,
+    });
+    expect(shown.body.request).toMatchObject({ format, headers: { 'content-type': contentType } });
+    expect(JSON.parse(shown.body.request.body)).toMatchObject(body);
+  });
+
+  it.each([
+    ['{ "id": detail.data.id }', '{"id":12}', null],
+    ['detail.data.nothing', null, 'transform: gave nothing'],
+    ['$match($pad("a", 60, "a") & "!", /^(a+)+$/)', null, 'transform: did not end within 1000 ms'],
+  ])('shows what the transform %s makes of the event', async (transform, body, error) => {
+    const shown = await api.request('POST', '/v1/handlers/test', {
+      handler: { ...handler('https://crm.example/hook'), transform },
+      event: { type: 'client.update', objectId: 12, data: { id: 12 } },
+      send: false,
+    });
+    expect(shown).toMatchObject({ status: 200, body: { request: { transform, body, error } } });
+  });
+
+  it.each([
+    ['detail.(', {}, /^is not JSONata: Expected "\)" .*position 8/u],
+    ['detail', { target: { type: 'script', script: 'balance-guard' } }, /http target/u],
+  ])('answers 400 for the transform %s', async (transform, more, message) => {
+    const answer = await api.request('POST', '/v1/handlers/test', {
+      handler: { ...handler('https://crm.example/hook'), transform, ...more },
+      send: false,
+    });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: 'handler.transform', message: expect.stringMatching(message) as string }] },
+    });
+  });
+
   it('only shows what would be sent, when it is not to send', async () => {
     await using receiver = await startReceiver();
     const { body } = await api.request('POST', '/v1/handlers/test', {

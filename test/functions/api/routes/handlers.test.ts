@@ -201,6 +201,37 @@ describe('PUT /v1/handlers/{id}', () => {
   });
 });
 
+describe('a transform', () => {
+  const transform = '{ "id": detail.data.id }';
+  const wrong = {
+    status: 400,
+    body: {
+      errors: [{ field: 'transform', message: expect.stringMatching(/^is not JSONata: /u) as string }],
+    },
+  };
+
+  it('is taken when it is JSONata, by each way of writing a handler', async () => {
+    const { id } = await api.create({ transform });
+    const path = `/v1/handlers/${id}`;
+    const { body } = await api.request('GET', path);
+    expect(body.transform).toBe(transform);
+    expect(await api.request('PUT', path, { ...body, transform: 'detail.(' })).toMatchObject(wrong);
+    expect(await api.request('PATCH', path, { transform: 'detail.(' })).toMatchObject(wrong);
+    expect(await api.request('POST', '/v1/handlers', { ...aHandlerInput(), transform: '(' })).toMatchObject(
+      wrong,
+    );
+    expect((await api.request('PATCH', path, { transform: null })).body.transform).toBeNull();
+  });
+
+  it('goes with an http target', async () => {
+    const { id } = await api.create({ transform });
+    const target = { type: 'script', script: 'balance-guard' };
+    const answer = await api.request('PATCH', `/v1/handlers/${id}`, { target });
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ field: 'transform' }] } });
+    expect((await api.request('PATCH', `/v1/handlers/${id}`, { target, transform: null })).status).toBe(200);
+  });
+});
+
 describe('PATCH /v1/handlers/{id}', () => {
   it('200: changes what is named and nothing else', async () => {
     const handler = await api.create({ description: 'stays' });

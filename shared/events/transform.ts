@@ -1,0 +1,181 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
+import pLimit from 'p-limit';
+import type { DomainEvent } from './envelope.ts';
+import { endSignals, maxTransformMs, type TransformAnswer, type TransformJob } from './transform-limits.ts';
+
+/** What became of a transform. `busy`: it was not run, because others took too long. */
+export type Transformed =
+  | { kind: 'done'; body: string }
+  | { kind: 'failed'; problem: string }
+  | { kind: 'busy' };
+
+/** Runs the expressions of handlers, outside of the process that asks. */
+export type Transforms = ReturnType<typeof createTransforms>;
+
+/** What waits longer for its turn is to come back another time, milliseconds. */
+const maxPatienceMs = 2000;
+// Others should not notice it.
+const slowMs = 50;
+const slowForMs = 60_000;
+const maxSlow = 1000;
+const maxStartMs = 20_000;
+// It takes 75 MB.
+const maxIdleMs = 60_000;
+// It ends itself before that.
+const maxAnswerMs = maxTransformMs + 2000;
+
+// Beside this file, as source; in the bundle of a function it is there as well (cdk/constructs/bundle.ts).
+const entry = fileURLToPath(
+  new URL(
+    import.meta.url.endsWith('.ts') ? './transform-process.ts' : './transform-process.mjs',
+    import.meta.url,
+  ),
+);
+
+/**
+ * Opens the way to two processes, which start with the first expression they get, and again after one that had to be ended. In the first one run
+ * expressions that are quick, as far as is known, in the other those that were slow a moment ago: so one that takes all its time takes none of the others'.
+ */
+export function createTransforms() {
+  const quick = createLane();
+  const slow = createLane();
+  const slowUntil = new Map<string, number>();
+
+  const isSlow = (expression: string): boolean => (slowUntil.get(expression) ?? 0) > performance.now();
+
+  async function runTimed(lane: Lane, job: TransformJob): Promise<TransformAnswer> {
+    await lane.start();
+    const startedAt = performance.now();
+    const answer = await lane.run(job);
+    const endedAt = performance.now();
+    if (endedAt - startedAt > slowMs) {
+      if (slowUntil.size >= maxSlow) slowUntil.clear();
+      slowUntil.set(job.expression, endedAt + slowForMs);
+    }
+    return answer;
+  }
+
+  async function runInTurn(job: TransformJob, patienceMs: number): Promise<Transformed> {
+    const askedAt = performance.now();
+    const inTurn = (lane: Lane) =>
+      lane.inTurn(async () => {
+        if (performance.now() - askedAt > patienceMs) return 'busy';
+        if (lane === quick && isSlow(job.expression)) return 'elsewhere';
+        return runTimed(lane, job);
+      });
+    const first = isSlow(job.expression) ? 'elsewhere' : await inTurn(quick);
+    const answer = first === 'elsewhere' ? await inTurn(slow) : first;
+    if (answer === 'busy' || answer === 'elsewhere') return { kind: 'busy' };
+    return 'body' in answer ? { kind: 'done', ...answer } : { kind: 'failed', ...answer };
+  }
+
+  return {
+    /** The body that the expression makes of the event, JSON text. Rejects when there is no process to run it. */
+    run: (
+      { id, time, raw }: Pick<DomainEvent, 'id' | 'time' | 'raw'>,
+      expression: string,
+    ): Promise<Transformed> =>
+      runInTurn(
+        {
+          expression,
+          event: raw,
+          time: Date.parse(time),
+          seed: crc32(id),
+        },
+        maxPatienceMs,
+      ),
+
+    /** Why the text is no expression, with the place in it; null when it is one. Rejects as `run` does. */
+    check: async (expression: string): Promise<string | null> => {
+      const read = await runInTurn({ expression, event: null, time: 0, seed: 0 }, Number.POSITIVE_INFINITY);
+      return read.kind === 'failed' ? read.problem : null;
+    },
+
+    /** Ends the processes. They end by themselves with this one. */
+    stop: (): void => {
+      quick.stop();
+      slow.stop();
+    },
+  };
+}
+
+type Lane = ReturnType<typeof createLane>;
+
+/** A process that does one job after the other. */
+function createLane() {
+  let child: ChildProcess | null = null;
+  let idle: NodeJS.Timeout | undefined;
+
+  async function start(): Promise<ChildProcess> {
+    clearTimeout(idle);
+    child ??= await startProcess();
+    return child;
+  }
+
+  function stop(): void {
+    clearTimeout(idle);
+    child?.kill('SIGKILL');
+    child = null;
+  }
+
+  async function run(job: TransformJob): Promise<TransformAnswer> {
+    const started = await start();
+    const next = nextOf(started, maxAnswerMs);
+    // It may have ended since the last one; that is seen below.
+    started.send(job, () => undefined);
+    const { message, code, signal } = await next;
+    if (message === undefined) {
+      stop();
+      return { problem: endOf(code, signal) };
+    }
+    idle = setTimeout(stop, maxIdleMs).unref();
+    return message as TransformAnswer;
+  }
+
+  return { inTurn: pLimit(1), start, run, stop };
+}
+
+function endOf(code: number | null, signal: string | null): string {
+  if (signal === endSignals.memoryOver || signal === 'SIGABRT') return 'used more memory than it may';
+  if (code === null) return `did not end within ${maxTransformMs} ms`;
+  return `ended its process with code ${code}`;
+}
+
+async function startProcess(): Promise<ChildProcess> {
+  // Nothing of the environment, which has credentials in it, but for what some builds of Node are started with.
+  const { LD_LIBRARY_PATH } = process.env;
+  const child = fork(entry, {
+    env: LD_LIBRARY_PATH === undefined ? {} : { LD_LIBRARY_PATH },
+    // JSONata makes no code out of texts, and whoever found a hole in it should not either.
+    execArgv: ['--disallow-code-generation-from-strings'],
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+  });
+  // It keeps nobody from ending; what is waited for has a timer of its own.
+  child.unref();
+  child.channel?.unref();
+  const { message, error } = await nextOf(child, maxStartMs);
+  if (message !== undefined) return child;
+  child.kill('SIGKILL');
+  throw new Error('The process that transforms run in did not start', { cause: error });
+}
+
+type Next = { message?: unknown; error?: Error; code: number | null; signal: string | null };
+
+/** What a process says next, or how it ended; neither when it does nothing. */
+async function nextOf(child: ChildProcess, withinMs: number): Promise<Next> {
+  const { promise, resolve } = Promise.withResolvers<Next>();
+  const silent = { code: null, signal: null };
+  const onMessage = (message: unknown): void => resolve({ ...silent, message });
+  const onError = (error: Error): void => resolve({ ...silent, error });
+  const onExit = (code: number | null, signal: string | null): void => resolve({ code, signal });
+  child.on('message', onMessage).on('error', onError).on('exit', onExit);
+  const timer = setTimeout(() => resolve(silent), withinMs);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    child.off('message', onMessage).off('error', onError).off('exit', onExit);
+  }
+}

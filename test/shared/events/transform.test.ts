@@ -1,0 +1,182 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { afterAll, describe, expect, it, vi } from 'vitest';
+import { createTransforms } from '../../../shared/events/transform.ts';
+import { maxTransformMs } from '../../../shared/events/transform-limits.ts';
+
+const transforms = createTransforms();
+afterAll(() => transforms.stop());
+
+const time = '2026-11-23T10:00:00.000Z';
+const eventWith = (detail: object, id = 'e-1') => ({ id, time, raw: JSON.stringify({ id, detail }) });
+const ada = eventWith({ objectId: 12, data: { name: 'Ada', iban: 'DE02120300000000202051' } });
+
+const run = (expression: string, event = ada) => transforms.run(event, expression);
+const problemOf = async (expression: string, event = ada): Promise<string> => {
+  const made = await run(expression, event);
+  return made.kind === 'failed' ? made.problem : JSON.stringify(made);
+};
+
+const timeOver = `did not end within ${maxTransformMs} ms`;
+const memoryOver = 'used more memory than it may';
+
+describe('a transform', () => {
+  it.each([
+    ['detail.data.name', '"Ada"'],
+    ['{ "name": detail.data.name, "id": detail.objectId }', '{"name":"Ada","id":12}'],
+    ['$', ada.raw],
+    ['[]', '[]'],
+    ['null', 'null'],
+    ['$eval("detail.objectId + 1")', '13'],
+    ['"\ud83c\udf89"', '"\ud83c\udf89"'],
+  ])('%s gives the body %s', async (expression, body) => {
+    expect(await run(expression)).toEqual({ kind: 'done', body });
+  });
+
+  it('gives the same body each time: its clock stands at the time of the event, its dice fall by its id', async () => {
+    const expression =
+      '{ "now": $now(), "ms": $millis(), "year": $toMillis("11", "[M]"), "dice": [$random(), $shuffle([1..20])] }';
+    const first = await run(expression);
+    expect(await run(expression)).toEqual(first);
+    expect(first.kind === 'done' && JSON.parse(first.body)).toMatchObject({
+      now: time,
+      ms: Date.parse(time),
+      year: Date.parse('2026-11-01T00:00:00Z'),
+    });
+    expect(await run(expression, { ...ada, id: 'e-2' })).not.toEqual(first);
+  });
+
+  it('runs one after the other what comes at once, each with its own event', async () => {
+    const bodies = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => run('detail.n', eventWith({ n }, `e-${n}`))),
+    );
+    expect(bodies).toEqual(Array.from({ length: 50 }, (_, n) => ({ kind: 'done', body: String(n) })));
+  });
+});
+
+describe('a transform that gives no body', () => {
+  it.each([
+    ['detail.nothing', 'gave nothing'],
+    ['function($x) { $x }', 'gave what is not JSON: a function'],
+    ['{ "a": [$uppercase] }', 'gave what is not JSON: a function'],
+    ['/a/', 'gave what is not JSON: a function'],
+    ['1/0', 'gave what is not JSON: a number out of range'],
+    ['$pad("x", 2000000)', 'gave 2000002 bytes; at most 1048576 are sent'],
+    ['$pad("\u00e9", 700000, "\u00e9")', 'gave 1400002 bytes; at most 1048576 are sent'],
+    ['detail.(', 'Expected ")" before end of expression (position 8, at "(end)")'],
+    ['$unknown()', 'Attempted to invoke a non-function (position 9, at "unknown")'],
+    ['$error("no rates\n for it")', 'no rates for it (position 7, at "error")'],
+  ])('%s says why', async (expression, problem) => {
+    expect(await problemOf(expression)).toBe(problem);
+  });
+
+  it('of a number beyond the range of a double says so', async () => {
+    const raw = '{"detail":{"n":1e400}}';
+    expect(await problemOf('detail.n', { ...ada, raw })).toBe('gave what is not JSON: a number out of range');
+  });
+
+  it.each([
+    '$number(detail.data.iban)',
+    '$number($lowercase(detail.data.iban))',
+    '-detail.data.iban',
+    '{ detail.data.iban: 1, $join(["DE02", "120300000000202051"]): 2 }',
+    '[detail.data, { "iban": 3 }]^(iban)',
+    'detail.data.iban > 3',
+    '$eval("(" & detail.data.iban)',
+  ])('%s does not say what was in the event', async (expression) => {
+    const problem = await problemOf(expression);
+    expect(problem).not.toBe('');
+    expect(problem.toLowerCase()).not.toContain('de021203');
+  });
+
+  it.each(['$lookup(detail, "constructor")', 'detail.__proto__', '$.constructor', '$uppercase.constructor'])(
+    'finds no way out of JSON: %s',
+    async (expression) => {
+      expect(await problemOf(expression)).toMatch(/^gave nothing|non-function/u);
+    },
+  );
+});
+
+describe('a hostile transform', () => {
+  it.each([
+    ['endless recursion', '($f := function($x) { 1 + $f($x) }; $f(1))', /^Stack overflow/u],
+    ['an endless loop', '($f := function($x) { $f($x) }; $f(1))', timeOver],
+    ['a regular expression that backtracks', '$match($pad("a", 60, "a") & "!", /^(a+)+$/)', timeOver],
+    ['recursion in two directions', '($f := function($x) { $map([1..2], $f) }; $f(1))', timeOver],
+    ['a long list', '[[1..9999999], [1..9999999], [1..9999999]]', memoryOver],
+    ['a text of 500 MB', '$length($pad("x", 500000000))', memoryOver],
+    ['a text that doubles', '$length($reduce([1..28], function($a, $b) { $a & $a }, "x"))', memoryOver],
+    ['a list that doubles', '($f := function($a) { $f($append($a, $a)) }; $f([1, 2, 3]))', memoryOver],
+    ['8,000 brackets', '('.repeat(8000), /^Expected "\)"/u],
+    ['4,000 lists', `${'['.repeat(4000)}${']'.repeat(4000)}`, /^Stack overflow/u],
+  ])('with %s ends, and the next one runs', async (_, expression, problem) => {
+    const made = await problemOf(expression);
+    // Which of the two limits it meets first depends on the machine.
+    if (problem === memoryOver) expect([memoryOver, timeOver]).toContain(made);
+    else expect(made).toMatch(problem);
+    expect(await run('1')).toEqual({ kind: 'done', body: '1' });
+  });
+
+  it('takes none of the time of others, once it is known, and what waits too long for it is put off', async () => {
+    const hostile = '($f := function($x) { $f($x + 1) }; $f(1))';
+    await run(hostile);
+    await run('1');
+    const ends: string[] = [];
+    const slow = Array.from({ length: 6 }, async () => ends.push((await run(hostile)).kind));
+    // While the first of them runs.
+    expect(await run('2')).toEqual({ kind: 'done', body: '2' });
+    expect(ends).toEqual([]);
+    await Promise.all(slow);
+    expect(ends.filter((kind) => kind === 'failed').length).toBeGreaterThan(0);
+    expect(ends.filter((kind) => kind === 'busy').length).toBeGreaterThan(0);
+  });
+});
+
+describe('check', () => {
+  it.each(['detail.data.name', '$now()', '{ "a": 1 }'])('takes %s', async (expression) => {
+    expect(await transforms.check(expression)).toBeNull();
+  });
+
+  it.each([
+    ['a +* b', 'Syntax error: "b" (position 6, at "b")'],
+    ['(a', 'Expected ")" before end of expression (position 2, at "(end)")'],
+    ['a.b[', 'Expected "]" before end of expression (position 4, at "(end)")'],
+    ['"abc', 'String literal must be terminated by a matching quote (position 4)'],
+    ['/(?<a)/', expect.stringContaining('Invalid regular expression') as string],
+  ])('says where %s is wrong', async (expression, problem) => {
+    expect(await transforms.check(expression)).toEqual(problem);
+  });
+});
+
+describe('the process that transforms run in', () => {
+  const path = fileURLToPath(new URL('../../support/runs-a-transform.ts', import.meta.url));
+  const isThere = (pid: number): boolean => {
+    // A process that has ended and that nobody has asked about is a zombie.
+    try {
+      return !/^State:\s+Z/mu.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    } catch {
+      return false;
+    }
+  };
+
+  it.runIf(existsSync('/proc/self/status'))(
+    'ends with the one that started it, in the midst of an expression',
+    async () => {
+      const parent = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const [output] = (await once(parent.stdout, 'data')) as [Buffer];
+      const child = Number(output.toString());
+      expect(isThere(child)).toBe(true);
+      parent.kill('SIGKILL');
+      await vi.waitFor(() => expect(isThere(child)).toBe(false), { timeout: 5000, interval: 20 });
+    },
+  );
+
+  it('keeps nobody from ending who has nothing else to do', async () => {
+    const parent = spawn(process.execPath, [path, 'quick'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const [code] = (await Promise.race([once(parent, 'exit'), sleep(15_000, [null])])) as [number | null];
+    expect(code).toBe(0);
+  });
+});
