@@ -9,8 +9,8 @@ export const maxTransformedBytes = 1_048_576;
 /** Memory of the process that expressions run in, MB. It begins with 75, and an event of 1 MB took 20 more. */
 export const maxTransformRssMb = 192;
 
-/** How that process ends because of an expression. V8 ends it with SIGABRT when a single text or list is too large, Linux with SIGKILL when memory is short. */
-export const endSignals = { timeOver: 'SIGTERM', memoryOver: 'SIGKILL' } as const;
+/** How that process ends itself because of an expression. */
+export const endSignals = { timeOver: 'SIGALRM', memoryOver: 'SIGKILL' } as const;
 
 /** One expression and one event. */
 export type TransformJob = {

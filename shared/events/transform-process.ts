@@ -24,8 +24,10 @@ const worker = new Worker(
 let watch: NodeJS.Timeout | undefined;
 
 // Not by process.exit, which waits for the thread: one that is making a text of 500 MB goes on with that.
-const end = (signal: 'SIGTERM' | 'SIGKILL') => process.kill(process.pid, signal);
+const end = (signal: NodeJS.Signals): boolean => process.kill(process.pid, signal);
 
+// Meant for the one that started this, which may be in the midst of something: Ctrl+C reaches all processes of a terminal.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => end('SIGKILL'));
 process.on('message', (job: TransformJob) => {
   const startedAt = performance.now();

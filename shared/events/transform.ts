@@ -110,7 +110,8 @@ function createLane() {
 
   async function start(): Promise<ChildProcess> {
     clearTimeout(idle);
-    child ??= await startProcess();
+    // It may have been ended by somebody else while it had nothing to do.
+    if (child === null || child.exitCode !== null || child.signalCode !== null) child = await startProcess();
     return child;
   }
 
@@ -137,10 +138,14 @@ function createLane() {
   return { inTurn: pLimit(1), start, run, stop };
 }
 
+// By V8 where a single text or list is too large, and by what looks after the whole machine.
+const memorySignals: readonly (string | null)[] = [endSignals.memoryOver, 'SIGABRT', 'SIGTRAP', 'SIGILL'];
+
 function endOf(code: number | null, signal: string | null): string {
-  if (signal === endSignals.memoryOver || signal === 'SIGABRT') return 'used more memory than it may';
-  if (code === null) return `did not end within ${maxTransformMs} ms`;
-  return `ended its process with code ${code}`;
+  if (memorySignals.includes(signal)) return 'used more memory than it may';
+  if (code === null && (signal === null || signal === endSignals.timeOver))
+    return `did not end within ${maxTransformMs} ms`;
+  return `ended its process (${signal ?? code})`;
 }
 
 async function startProcess(): Promise<ChildProcess> {

@@ -1,23 +1,26 @@
-// A process of its own that runs a transform: one that does not end, after it has said which process that is in, or with `quick` one that does.
+// A process of its own that runs transforms. It says which process those run in, and waits; with `endless` in the midst of one, and with `quick` not at all.
 import { readdirSync, readFileSync } from 'node:fs';
 import { createTransforms } from '../../shared/events/transform.ts';
 
+const [, , how] = process.argv;
 const transforms = createTransforms();
-const event = { id: 'e-1', time: '2026-11-23T10:00:00.000Z', raw: '{}' };
-await transforms.run(event, '1');
-if (process.argv[2] !== 'quick') {
-  const endless = transforms.run(event, '($f := function($x) { $f($x) }; $f(1))');
-  const children = readdirSync('/proc').filter(
-    (pid) => /^\d+$/u.test(pid) && parentOf(pid) === String(process.pid),
-  );
-  process.stdout.write(children.join(' '));
+const run = (expression: string) =>
+  transforms.run({ id: 'e-1', time: '2026-11-23T10:00:00.000Z', raw: '{}' }, expression);
+
+await run('1');
+if (how !== 'quick') {
+  const endless = how === 'endless' ? run('($f := function($x) { $f($x) }; $f(1))') : null;
+  process.stdout.write(readdirSync('/proc').filter(isChild).join(' '));
   await endless;
+  process.stdin.on('data', (expression) => {
+    void run(expression.toString()).then((made) => process.stdout.write(JSON.stringify(made)));
+  });
 }
 
-function parentOf(pid: string): string | undefined {
+function isChild(pid: string): boolean {
   try {
-    return /^PPid:\s+(\d+)/mu.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+    return readFileSync(`/proc/${pid}/status`, 'utf8').includes(`\nPPid:\t${process.pid}\n`);
   } catch {
-    return undefined;
+    return false;
   }
 }

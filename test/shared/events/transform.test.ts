@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { createTransforms } from '../../../shared/events/transform.ts';
@@ -162,21 +161,48 @@ describe('the process that transforms run in', () => {
     }
   };
 
-  it.runIf(existsSync('/proc/self/status'))(
-    'ends with the one that started it, in the midst of an expression',
-    async () => {
-      const parent = spawn(process.execPath, [path], { stdio: ['ignore', 'pipe', 'inherit'] });
-      const [output] = (await once(parent.stdout, 'data')) as [Buffer];
-      const child = Number(output.toString());
-      expect(isThere(child)).toBe(true);
-      parent.kill('SIGKILL');
-      await vi.waitFor(() => expect(isThere(child)).toBe(false), { timeout: 5000, interval: 20 });
-    },
-  );
-
   it('keeps nobody from ending who has nothing else to do', async () => {
     const parent = spawn(process.execPath, [path, 'quick'], { stdio: ['ignore', 'ignore', 'inherit'] });
-    const [code] = (await Promise.race([once(parent, 'exit'), sleep(15_000, [null])])) as [number | null];
-    expect(code).toBe(0);
+    expect(await once(parent, 'exit')).toEqual([0, null]);
+  });
+
+  describe.runIf(existsSync('/proc/self/status'))('where it can be found', () => {
+    /** One that runs transforms, and the process that they run in. */
+    async function startParent(how = 'wait') {
+      const parent = spawn(process.execPath, [path, how], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const said = async (): Promise<string> => String((await once(parent.stdout, 'data'))[0]);
+      const child = Number(await said());
+      return {
+        child,
+        run(expression: string): Promise<string> {
+          parent.stdin.write(expression);
+          return said();
+        },
+        kill: () => parent.kill('SIGKILL'),
+      };
+    }
+
+    it('ends with the one that started it, in the midst of an expression', async () => {
+      const parent = await startParent('endless');
+      expect(isThere(parent.child)).toBe(true);
+      parent.kill();
+      await vi.waitFor(() => expect(isThere(parent.child)).toBe(false), { timeout: 10_000, interval: 20 });
+    });
+
+    it('is not ended by Ctrl+C, which is for the one that started it', async () => {
+      const parent = await startParent();
+      for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(parent.child, signal);
+      expect(await parent.run('1 + 1')).toBe('{"kind":"done","body":"2"}');
+      expect(isThere(parent.child)).toBe(true);
+      parent.kill();
+    });
+
+    it('is started again when somebody has ended it', async () => {
+      const parent = await startParent();
+      process.kill(parent.child, 'SIGKILL');
+      await vi.waitFor(() => expect(isThere(parent.child)).toBe(false), { timeout: 10_000, interval: 20 });
+      expect(await parent.run('1 + 1')).toBe('{"kind":"done","body":"2"}');
+      parent.kill();
+    });
   });
 });
