@@ -1,6 +1,6 @@
 // Pure core: imports nothing but the core.
 import type { DomainEvent } from './envelope.ts';
-import { membersOf, objectOf } from './json-text.ts';
+import { endOfValue, membersAt, objectOf, readObject, startOf } from './json-text.ts';
 import { provisioningBody } from './provisioning.ts';
 
 /** How a handler wants the event: the `format` of its target. */
@@ -19,11 +19,11 @@ export const contentTypeOf = (format: PayloadFormat): string =>
 export function formatBody(event: DomainEvent, format: PayloadFormat): string {
   switch (format) {
     case 'standard':
-      return standardBody(event, membersOf(detailOf(event)));
+      return standardBody(event, detailOf(event));
     case 'eventbridge':
       return event.raw;
     case 'cloudevents':
-      return cloudEvent(event, detailOf(event));
+      return cloudEvent(event);
     case 'provisioning':
       return provisioningBody(event, detailOf(event));
     default:
@@ -31,7 +31,17 @@ export function formatBody(event: DomainEvent, format: PayloadFormat): string {
   }
 }
 
-const detailOf = ({ raw }: DomainEvent): string => membersOf(raw).get('detail') ?? '{}';
+/** The members of the detail, as they were written. */
+function detailOf({ raw }: DomainEvent): Map<string, string> {
+  let detail = new Map<string, string>();
+  readObject(raw, startOf(raw), (name, start) => {
+    if (name !== 'detail') return endOfValue(raw, start);
+    const { members, end } = membersAt(raw, start);
+    detail = members;
+    return end;
+  });
+  return detail;
+}
 
 /**
  * Standard Webhooks: `type`, `timestamp`, `data`; every other field of the detail stands beside them. A field of
@@ -52,7 +62,7 @@ function standardBody({ type, time }: DomainEvent, detail: Map<string, string>):
  * CloudEvents 1.0, structured, in JSON. `data` is the whole detail: what stands beside the detail's own data (`changed`, `previous`) would find no
  * place among the attributes, which are texts and numbers with names in lower case.
  */
-function cloudEvent({ id, source, type, time, objectId }: DomainEvent, detail: string): string {
+function cloudEvent({ id, source, type, time, objectId, raw }: DomainEvent): string {
   return objectOf([
     ['specversion', '"1.0"'],
     ['id', JSON.stringify(id)],
@@ -64,7 +74,7 @@ function cloudEvent({ id, source, type, time, objectId }: DomainEvent, detail: s
       : [['subject', JSON.stringify(attributeOf(String(objectId)))] as const]),
     ['time', JSON.stringify(time)],
     ['datacontenttype', '"application/json"'],
-    ['data', detail],
+    ['data', membersAt(raw, startOf(raw)).members.get('detail') ?? '{}'],
   ]);
 }
 

@@ -47,16 +47,22 @@ export function readArray(json: string, start: number, read: (start: number) => 
   return at + 1;
 }
 
-/** The members of an object in the order of the text, each value as it was written. Of a name that stands there twice the last one counts, as it does for JSON.parse. */
-export function membersOf(object: string): Map<string, string> {
+/**
+ * The members of the object that begins at `start`, in the order of the text, each value as it was written, and where it ends. Of a name that
+ * stands there twice the last one counts, as it does for JSON.parse.
+ */
+export function membersAt(json: string, start: number): { members: Map<string, string>; end: number } {
   const members = new Map<string, string>();
-  readObject(object, skipSpace(object, 0), (name, start) => {
-    const end = endOfValue(object, start);
-    members.set(name, object.slice(start, end));
-    return end;
+  const end = readObject(json, start, (name, valueStart) => {
+    const valueEnd = endOfValue(json, valueStart);
+    members.set(name, json.slice(valueStart, valueEnd));
+    return valueEnd;
   });
-  return members;
+  return { members, end };
 }
+
+/** Where the text begins that is not space. */
+export const startOf = (json: string): number => skipSpace(json, 0);
 
 /** An object of these members. */
 export function objectOf(members: Iterable<readonly [name: string, value: string]>): string {

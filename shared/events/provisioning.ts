@@ -1,7 +1,7 @@
 // Pure core: imports nothing but the catalogue, for the old names.
 import { builtInEventTypes } from './catalogue.ts';
 import type { DomainEvent } from './envelope.ts';
-import { endOfValue, membersOf, objectOf, readArray, readObject } from './json-text.ts';
+import { endOfValue, objectOf, readArray, readObject } from './json-text.ts';
 
 // Where the old system sent no data at all.
 const withoutData = new Set([
@@ -25,21 +25,20 @@ const oldIds = new Map(builtInEventTypes.map(({ name, oldId }) => [name, oldId])
 /**
  * The body that the old system sent, for receivers that were written for it. It had whole seconds, and an offset in digits.
  *
- * @param detail of the event, as it was written
+ * @param detail the members of the event's detail, as they were written
  */
 export function provisioningBody(
   { type, time, objectId }: Pick<DomainEvent, 'type' | 'time' | 'objectId'>,
-  detail: string,
+  detail: ReadonlyMap<string, string>,
 ): string {
-  const members = membersOf(detail);
   const event = objectOf([
     ['dt', JSON.stringify(time.replace(/\.\d+Z$/u, '+00:00'))],
     ['events_id', JSON.stringify(oldIds.get(type) ?? type)],
-    ['object_id', objectIdAsWritten(objectId, members.get('objectId'))],
+    ['object_id', objectIdAsWritten(objectId, detail.get('objectId'))],
   ]);
   return objectOf([
     ['event', event],
-    ['data', oldData(type, members)],
+    ['data', oldData(type, detail)],
   ]);
 }
 
@@ -81,13 +80,17 @@ function withOldNames(
     return { text: objectOf(members), end };
   }
   if (json[start] === '[') {
-    let elements = '';
+    let text = '';
+    let from = start;
     const end = readArray(json, start, (elementStart) => {
+      // Long lists are of numbers and texts, most often.
+      if (json[elementStart] !== '{' && json[elementStart] !== '[') return endOfValue(json, elementStart);
       const element = withOldNames(json, elementStart);
-      elements += `${elements === '' ? '' : ','}${element.text}`;
+      text += json.slice(from, elementStart) + element.text;
+      from = element.end;
       return element.end;
     });
-    return { text: `[${elements}]`, end };
+    return { text: text + json.slice(from, end), end };
   }
   return asWritten(json, start);
 }
@@ -101,10 +104,12 @@ function asWritten(json: string, start: number): { text: string; end: number } {
 const isCustom = (name: string): boolean => name === 'customFields' || name === 'custom_fields';
 
 // A name that is not in camel case ("DE", "Some key", "__proto__") is somebody's own.
+const hasCapitals = /[A-Z]/u;
 const camelCase = /^[a-z][\dA-Za-z]*$/u;
 
 const oldNameOf = (name: string): string => {
   if (Object.hasOwn(oldNames, name)) return oldNames[name] as string;
-  if (!camelCase.test(name)) return name;
+  // Most have none, and looking for the places takes its time.
+  if (!hasCapitals.test(name) || !camelCase.test(name)) return name;
   return name.replaceAll(/(?<=[\da-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/gu, '_').toLowerCase();
 };

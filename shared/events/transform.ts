@@ -139,10 +139,10 @@ function createLane() {
 }
 
 // By V8 where a single text or list is too large, and by what looks after the whole machine.
-const memorySignals: readonly (string | null)[] = [endSignals.memoryOver, 'SIGABRT', 'SIGTRAP', 'SIGILL'];
+const memorySignals = new Set<string | null>([endSignals.memoryOver, 'SIGABRT', 'SIGTRAP', 'SIGILL']);
 
 function endOf(code: number | null, signal: string | null): string {
-  if (memorySignals.includes(signal)) return 'used more memory than it may';
+  if (memorySignals.has(signal)) return 'used more memory than it may';
   if (code === null && (signal === null || signal === endSignals.timeOver))
     return `did not end within ${maxTransformMs} ms`;
   return `ended its process (${signal ?? code})`;
@@ -176,7 +176,9 @@ async function nextOf(child: ChildProcess, withinMs: number): Promise<Next> {
   const onError = (error: Error): void => resolve({ ...silent, error });
   const onExit = (code: number | null, signal: string | null): void => resolve({ code, signal });
   child.on('message', onMessage).on('error', onError).on('exit', onExit);
-  const timer = setTimeout(() => resolve(silent), withinMs);
+  // Not at once when the time is over: after a busy moment of this process the answer may be waiting to be read, and
+  // timers run before reads.
+  const timer = setTimeout(() => setImmediate(() => resolve(silent)), withinMs);
   try {
     return await promise;
   } finally {

@@ -238,6 +238,7 @@ export const HandlerInput = z.strictObject({
     .string()
     .min(1, 'must not be empty')
     .max(maxTransformLength, `must have at most ${maxTransformLength} characters`)
+    .refine((expression) => expression.isWellFormed(), 'must not have half surrogates')
     .nullable()
     .default(null)
     .describe(

@@ -2,7 +2,7 @@
  * What AWS does and the emulator does not, so that a test of it would test nothing there. Each is told in docs/testing.md, with where
  * it is tested instead.
  */
-export type Lack = 'checks of PutEvents';
+export type Lack = 'checks of PutEvents' | 'numbers as they are written';
 
 /** Where the system under test is, and how its tests get in. They reach it through this alone. */
 export type SystemUnderTest = {

@@ -1,7 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { endOfValue, membersOf, objectOf, readArray } from '../../../shared/events/json-text.ts';
+import { endOfValue, membersAt, objectOf, readArray, startOf } from '../../../shared/events/json-text.ts';
 import { aJsonText, anObjectText } from '../../support/json-texts.ts';
+
+const membersIn = (text: string) => membersAt(text, startOf(text)).members;
 
 describe('endOfValue', () => {
   it('finds the end of any value, whatever follows', () => {
@@ -17,12 +19,12 @@ describe('endOfValue', () => {
   });
 });
 
-describe('membersOf', () => {
+describe('membersAt', () => {
   it('has the names and values that JSON.parse finds, and each value as it was written', () => {
     fc.assert(
       fc.property(anObjectText, (text) => {
         const parsed = JSON.parse(text) as Record<string, unknown>;
-        const members = membersOf(text);
+        const members = membersIn(text);
         expect([...members.keys()].toSorted()).toEqual(Object.keys(parsed).toSorted());
         for (const [name, value] of members) {
           expect(text).toContain(value);
@@ -33,18 +35,18 @@ describe('membersOf', () => {
   });
 
   it('keeps the order of the text, of names that are numbers too', () => {
-    expect([...membersOf('{"b":1,"10":2,"9":3,"a":4}').keys()]).toEqual(['b', '10', '9', 'a']);
+    expect([...membersIn('{"b":1,"10":2,"9":3,"a":4}').keys()]).toEqual(['b', '10', '9', 'a']);
   });
 
   it('takes the last value of a name that stands there twice, however it is written', () => {
-    expect([...membersOf(String.raw`{"a":1,"b":2,"\u0061":3}`)]).toEqual([
+    expect([...membersIn(String.raw`{"a":1,"b":2,"\u0061":3}`)]).toEqual([
       ['a', '3'],
       ['b', '2'],
     ]);
   });
 
   it.each(['{', '{"a"', '{"a":', '{"a":1', ''])('ends with %j, which is no object', (text) => {
-    expect([...membersOf(text).keys()].length).toBeLessThanOrEqual(1);
+    expect([...membersIn(text).keys()].length).toBeLessThanOrEqual(1);
   });
 });
 
@@ -67,11 +69,11 @@ describe('readArray', () => {
 });
 
 describe('objectOf', () => {
-  it('undoes membersOf, but for space between', () => {
+  it('undoes membersAt, but for space between', () => {
     fc.assert(
       fc.property(anObjectText, (text) => {
-        const members = membersOf(text);
-        expect([...membersOf(objectOf(members))]).toEqual([...members]);
+        const members = membersIn(text);
+        expect([...membersIn(objectOf(members))]).toEqual([...members]);
       }),
     );
   });

@@ -135,6 +135,21 @@ describe('a hostile transform', () => {
 });
 
 describe('check', () => {
+  it('takes every example of docs/deliveries.md', async () => {
+    const docs = readFileSync(new URL('../../../docs/deliveries.md', import.meta.url), 'utf8');
+    const [, table = ''] = /\| wanted .*\n\| -+ \|.*\n((?:\|.*\n)+)/u.exec(docs) ?? [];
+    const examples = [...table.matchAll(/^\| [^|]+\| `(.+)` +\|$/gmu)].map(
+      ([, expression = '']) => expression,
+    );
+    expect(examples.length).toBeGreaterThan(3);
+    for (const expression of examples)
+      expect([expression, await transforms.check(expression)]).toEqual([expression, null]);
+    expect(await run('{ "kind": $."name" }', { ...ada, raw: '{"name":"n"}' })).toEqual({
+      kind: 'done',
+      body: '{"kind":"n"}',
+    });
+  });
+
   it.each(['detail.data.name', '$now()', '{ "a": 1 }'])('takes %s', async (expression) => {
     expect(await transforms.check(expression)).toBeNull();
   });

@@ -128,6 +128,7 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['a format that is none', withTarget({ format: 'xml' }), ['target.format']],
   ['a transform that is empty', { transform: '' }, ['transform']],
   ['a transform of 8193 characters', { transform: ' '.repeat(8193) }, ['transform']],
+  ['a transform with half a character', { transform: '"\ud800"' }, ['transform']],
   ['a transform that is no text', { transform: { a: 1 } }, ['transform']],
   ['onFailure that is nothing', { onFailure: 'stop' }, ['onFailure']],
   ['several faults at once', { name: '', priority: 0, extra: 1 }, ['extra', 'name', 'priority']],
