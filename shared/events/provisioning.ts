@@ -20,7 +20,7 @@ const oldNames: Readonly<Record<string, string>> = {
   accountId: 'accounts_id',
 };
 
-const oldIds = new Map(builtInEventTypes.map(({ name, oldId }) => [name, oldId]));
+const oldIds = new Map<string, string>(builtInEventTypes.map(({ name, oldId }) => [name, oldId]));
 
 /**
  * The body that the old system sent, for receivers that were written for it. It had whole seconds, and an offset in digits.
