@@ -110,7 +110,7 @@ function createLane() {
 
   async function start(): Promise<ChildProcess> {
     clearTimeout(idle);
-    // It may have been ended by somebody else while it had nothing to do.
+    // The end of one that has ended before comes no more.
     if (child === null || child.exitCode !== null || child.signalCode !== null) child = await startProcess();
     return child;
   }
@@ -122,30 +122,37 @@ function createLane() {
   }
 
   async function run(job: TransformJob): Promise<TransformAnswer> {
-    const started = await start();
-    const next = nextOf(started, maxAnswerMs);
-    // It may have ended since the last one; that is seen below.
-    started.send(job, () => undefined);
-    const { message, code, signal } = await next;
-    if (message === undefined) {
-      stop();
-      return { problem: endOf(code, signal) };
-    }
-    idle = setTimeout(stop, maxIdleMs).unref();
-    return message as TransformAnswer;
+    let next = await ask(job);
+    // Others may end it too, who want their memory back: what an expression does once it does twice.
+    if (next.message === undefined && !isTimeOver(next)) next = await ask(job);
+    return next.message === undefined ? { problem: endOf(next) } : (next.message as TransformAnswer);
+  }
+
+  async function ask(job: TransformJob): Promise<Next> {
+    const asked = await start();
+    const coming = nextOf(asked, maxAnswerMs);
+    // It may be gone already: that is what comes next then.
+    asked.send(job, () => undefined);
+    const next = await coming;
+    if (next.message === undefined) stop();
+    else idle = setTimeout(stop, maxIdleMs).unref();
+    return next;
   }
 
   return { inTurn: pLimit(1), start, run, stop };
 }
 
+const isTimeOver = ({ code, signal }: Next): boolean =>
+  code === null && (signal === null || signal === endSignals.timeOver);
+
 // By V8 where a single text or list is too large, and by what looks after the whole machine.
 const memorySignals = new Set<string | null>([endSignals.memoryOver, 'SIGABRT', 'SIGTRAP', 'SIGILL']);
 
-function endOf(code: number | null, signal: string | null): string {
-  if (memorySignals.has(signal)) return 'used more memory than it may';
-  if (code === null && (signal === null || signal === endSignals.timeOver))
-    return `did not end within ${maxTransformMs} ms`;
-  return `ended its process (${signal ?? code})`;
+function endOf(next: Next): string {
+  if (isTimeOver(next)) return `did not end within ${maxTransformMs} ms`;
+  return memorySignals.has(next.signal)
+    ? 'used more memory than it may'
+    : `ended its process (${next.signal ?? next.code})`;
 }
 
 async function startProcess(): Promise<ChildProcess> {

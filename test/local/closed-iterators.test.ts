@@ -1,4 +1,4 @@
-import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
+import { CreateTableCommand, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
 import { PutCommand, QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { ClassicLevel } from 'classic-level';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
@@ -28,6 +28,7 @@ beforeAll(async () => {
       ],
     }),
   );
+  await waitUntilTableExists({ client, maxWaitTime: 20, minDelay: 1, maxDelay: 1 }, { TableName: 'log' });
   for (let sk = 0; sk < 20; sk += 1) {
     await client.send(new PutCommand({ TableName: 'log', Item: { pk: 'one', sk: String(sk) } }));
   }
