@@ -61,8 +61,7 @@ describe('migrateHandler', () => {
       { type: 'http', url: 'http://127.0.0.1:8000/up', method: 'POST', format: 'provisioning' },
     ]);
     for (const { handler } of all.filter((migration) => migration.handler !== null)) {
-      const issues = HandlerInput.safeParse(handler).error?.issues ?? [];
-      expect(issues.filter(({ path }) => path.join('.') !== 'target.format')).toEqual([]);
+      expect(HandlerInput.safeParse(handler).error).toBeUndefined();
     }
   });
 
