@@ -126,6 +126,15 @@ export default defineConfig({
       {
         ...shared,
         test: {
+          // Event patterns beside AWS's own matcher of them.
+          name: 'filters',
+          include: ['test/filters/**/*.test.ts'],
+          testTimeout: 120_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
           // What `npm test` runs on the embedded DynamoDB, on the one that AWS hands out. The excluded use no tables.
           name: 'dynamodb-local',
           include: [
@@ -134,7 +143,7 @@ export default defineConfig({
             'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
           ],
           exclude: [
-            'test/shared/events/{asyncapi,balance,catalogue,decimal,envelope,format,json-schema,publish}.test.ts',
+            'test/shared/events/{asyncapi,balance,catalogue,decimal,envelope,explain-mismatch,filter*,format,json-schema,publish}.test.ts',
             'test/shared/executions/{key,life-cycle,recovery,retry-decision,settle}.test.ts',
             'test/shared/handlers/{handler,secret-envelope}.test.ts',
             'test/functions/api/merge-patch.test.ts',

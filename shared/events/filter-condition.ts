@@ -134,7 +134,9 @@ function readOperator(object: object, path: FilterFault['path'], reading: Readin
   };
   switch (name) {
     case 'exactly':
-      return typeof operand === 'string' ? textTest(quote(operand), (text) => text === operand) : wrong(aText);
+      return typeof operand === 'string'
+        ? textTest(quote(operand), (text) => text === operand)
+        : wrong(aText);
     case 'prefix':
     case 'suffix':
       return readAffix(name, operand, at, reading);
@@ -245,6 +247,10 @@ function readAnythingBut(operand: unknown, path: FilterFault['path'], reading: R
       asked: `anything but ${either(texts.map(quote))}`,
       matches: (leaf) => !excluded.has(leaf as string),
     };
+  }
+  if (!numbers.every(isDouble)) {
+    faults.push({ path, message: tooPrecise });
+    return null;
   }
   reading.readsNumbers = true;
   // By their value, as AWS compares them here.
@@ -368,6 +374,7 @@ function readNumeric(operand: unknown, path: FilterFault['path'], reading: Readi
     if (value === null) return wrong('must be a number, not a text', index + 1);
     const decimal = readDecimal(value);
     if (!isComparable(decimal)) return wrong('must be between -5e9 and 5e9', index + 1);
+    if (!isDouble(value)) return wrong(tooPrecise, index + 1);
     bounds.push({ name, operand: decimal, text: value });
   }
   const [first, second] = bounds as [Comparison, Comparison?];
@@ -391,6 +398,13 @@ function readNumeric(operand: unknown, path: FilterFault['path'], reading: Readi
     },
   };
 }
+
+const tooPrecise = 'has more digits than are compared: 15, or a few more where a double has them';
+
+// AWS refuses in a pattern what no double is. In an event every digit counts.
+const isDouble = (text: string): boolean =>
+  Number.isFinite(Number(text)) &&
+  decimalKey(readDecimal(String(Number(text)))) === decimalKey(readDecimal(text));
 
 const isComparable = (decimal: Decimal): boolean =>
   compareDecimals(decimal, largest) <= 0 && compareDecimals(decimal, smallest) >= 0;

@@ -45,8 +45,29 @@ const mostFaults = 20;
 
 // AWS keeps these names from fields inside of $or: https://github.com/aws/event-ruler#the-or-primitive
 const reservedInOr = new Set([
-  ...['exactly', 'equals-ignore-case', 'prefix', 'suffix', 'anything-but', 'exists', 'wildcard', 'numeric', 'cidr'],
-  ...['=', '<', '<=', '>', '>=', 'regex', 'not-wildcard', 'not-equals-ignore-case', 'date-after', 'date-on-or-after'],
+  ...[
+    'exactly',
+    'equals-ignore-case',
+    'prefix',
+    'suffix',
+    'anything-but',
+    'exists',
+    'wildcard',
+    'numeric',
+    'cidr',
+  ],
+  ...[
+    '=',
+    '<',
+    '<=',
+    '>',
+    '>=',
+    'regex',
+    'not-wildcard',
+    'not-equals-ignore-case',
+    'date-after',
+    'date-on-or-after',
+  ],
   ...['date-before', 'date-on-or-before', 'in-date-range', 'ip-address-in-range', 'ip-address-not-in-range'],
 ]);
 
@@ -73,7 +94,10 @@ export function compileFilter(
       faults.push({ path: [], message });
     }
     if (reading.wildcards > wildcards) {
-      faults.push({ path: [], message: `has ${reading.wildcards} wildcards, and at most ${wildcards} are allowed` });
+      faults.push({
+        path: [],
+        message: `has ${reading.wildcards} wildcards, and at most ${wildcards} are allowed`,
+      });
     }
   }
   return faults.length === 0
@@ -119,7 +143,8 @@ function readShape(
     } else if (inOr && reservedInOr.has(name)) {
       faults.push({ path: at, message: 'is the name of an operator, which no field inside of $or may have' });
     } else if (Array.isArray(value)) {
-      if (value.length === 0) faults.push({ path: at, message: 'must not be empty: name at least one value' });
+      if (value.length === 0)
+        faults.push({ path: at, message: 'must not be empty: name at least one value' });
       fields.push({ name, conditions: [readCondition(value as unknown[], at, reading)], shapes: [] });
     } else if (isObject(value) && numberText(value) === null) {
       fields.push({ name, conditions: [], shapes: [readShape(value, at, reading, { inOr })] });

@@ -27,6 +27,7 @@ export function isInRange({ bits, low, high }: IpRange, text: string): boolean {
 }
 
 const longestIp = 45;
+const longestIpv4 = 15;
 
 function readIp(text: string): { bits: number; value: bigint } | null {
   if (text.length > longestIp) return null;
@@ -39,8 +40,8 @@ function readIp(text: string): { bits: number; value: bigint } | null {
 }
 
 function readIpv4(text: string): bigint | null {
-  // Leading zeros would be octal to some, and decimal to others.
-  if (!/^(?:(?:0|[1-9]\d{0,2})\.){3}(?:0|[1-9]\d{0,2})$/u.test(text)) return null;
+  // Leading zeros are decimal, as AWS has them.
+  if (text.length > longestIpv4 || !/^(?:\d+\.){3}\d+$/u.test(text)) return null;
   const parts = text.split('.').map(Number);
   if (parts.some((part) => part > 255)) return null;
   return parts.reduce((sum, part) => (sum << 8n) | BigInt(part), 0n);

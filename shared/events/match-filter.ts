@@ -143,11 +143,7 @@ function holds(condition: Condition, leaf: unknown, meter: Meter): boolean {
 const lengthOf = (leaf: unknown): number =>
   typeof leaf === 'string' ? leaf.length : (numberText(leaf)?.length ?? 0);
 
-function evaluateFields(
-  shapes: readonly Shape[],
-  object: Record<string, unknown>,
-  meter: Meter,
-): Answer {
+function evaluateFields(shapes: readonly Shape[], object: Record<string, unknown>, meter: Meter): Answer {
   const [shape] = shapes;
   if (shape === undefined || shapes.length > 1) {
     const ors = shapes.flatMap((one) => [...one.ors, ...one.jointOrs]);
@@ -183,18 +179,19 @@ function evaluateTogether(
   let best: Answer = no;
   for (const way of or.ways) {
     spend(meter, 1);
-    const answer = evaluateTogether([...shapes, way], [...others, ...way.ors, ...way.jointOrs], object, meter);
+    const answer = evaluateTogether(
+      [...shapes, way],
+      [...others, ...way.ors, ...way.jointOrs],
+      object,
+      meter,
+    );
     if (answer === present) return present;
     if (answer > best) best = answer;
   }
   return best;
 }
 
-function evaluateNamed(
-  shapes: readonly Shape[],
-  object: Record<string, unknown>,
-  meter: Meter,
-): Answer {
+function evaluateNamed(shapes: readonly Shape[], object: Record<string, unknown>, meter: Meter): Answer {
   const [shape] = shapes;
   let answer: Answer = absent;
   if (shape !== undefined && shapes.length === 1) {

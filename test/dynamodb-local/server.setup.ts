@@ -1,5 +1,6 @@
 import type { TestProject } from 'vitest/node';
-import { MissingToolError, startDynamoDbLocal } from '../support/dynamodb-local.ts';
+import { startDynamoDbLocal } from '../support/dynamodb-local.ts';
+import { MissingToolError } from '../support/maven.ts';
 
 declare module 'vitest' {
   // oxlint-disable-next-line typescript/consistent-type-definitions -- vitest's own interface is extended

@@ -1,29 +1,18 @@
-import { execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
+import { fetchLibraries } from './maven.ts';
 
 const projectFile = fileURLToPath(new URL('../dynamodb-local/pom.xml', import.meta.url));
 const guardFile = fileURLToPath(new URL('until-stdin-closes.ts', import.meta.url));
 const cacheFolder = fileURLToPath(new URL('../../.dynamodb-local', import.meta.url));
 // https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/DynamoDBLocal.DownloadingAndRunning.html
 const oldestJava = 17;
-const fetchTimeoutMs = 300_000;
 const startTimeoutMs = 60_000;
 const askEveryMs = 50;
-
-/** What this machine lacks, in one sentence for the person at the terminal. */
-export class MissingToolError extends Error {
-  override name = 'MissingToolError' as const;
-}
 
 export type DynamoDbLocal = {
   /** `http://127.0.0.1:<port>`. It takes any access key of letters and digits. */
@@ -109,49 +98,9 @@ async function findFreePort(): Promise<number> {
 }
 
 /**
- * Has Maven fetch DynamoDB Local, once for each content of its pom.xml. Throws a MissingToolError.
+ * Has Maven fetch DynamoDB Local. Throws a MissingToolError.
  *
  * @returns the folder of its libraries
  */
-export async function fetchDynamoDbLocal(folder = cacheFolder): Promise<string> {
-  await requireJava();
-  const project = createHash('sha256').update(await readFile(projectFile));
-  const libraries = join(folder, project.digest('hex').slice(0, 12));
-  if (existsSync(libraries)) return libraries;
-
-  // Under another name until it is complete: an interrupted run leaves nothing that looks so.
-  const unfinished = `${libraries}.new`;
-  await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { recursive: true });
-  const options = ['--quiet', '--batch-mode', '--strict-checksums', '--file', projectFile];
-  // Not the short `dependency:`: without a network Maven says only that it knows no such prefix.
-  const goal = 'org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies';
-  await run('mvn', [...options, goal, `-DoutputDirectory=${unfinished}`], { timeout: fetchTimeoutMs }).catch(
-    (cause: Error & { code?: unknown; stdout?: string }) => {
-      throw new MissingToolError(
-        cause.code === 'ENOENT'
-          ? 'Maven is needed here, as mvn in the PATH; it cannot be started.'
-          : `Maven cannot fetch DynamoDB Local: ${firstError(cause.stdout) ?? cause.message}`,
-        { cause },
-      );
-    },
-  );
-  await rename(unfinished, libraries);
-  return libraries;
-}
-
-/** Of what Maven prints, the first line that says what is wrong. */
-const firstError = (printed = ''): string | undefined =>
-  /\[ERROR\] (.+?)(?: -> \[Help 1\])?$/mu.exec(printed)?.[1];
-
-async function requireJava(): Promise<void> {
-  const wanted = `Java ${oldestJava} or later is needed here, as java in the PATH`;
-  const { stderr } = await run('java', ['-version']).catch((cause: unknown) => {
-    throw new MissingToolError(`${wanted}; it cannot be started.`, { cause });
-  });
-  // `openjdk version "17.0.15" 2025-04-15`, and `java version "1.8.0_292"` up to Java 8.
-  const version = /version "(.+?)"/u.exec(stderr)?.[1] ?? 'unknown';
-  if (!(Number.parseInt(version, 10) >= oldestJava)) {
-    throw new MissingToolError(`${wanted}; this is ${version}.`);
-  }
-}
+export const fetchDynamoDbLocal = (folder = cacheFolder): Promise<string> =>
+  fetchLibraries({ name: 'DynamoDB Local', projectFile, folder, oldestJava });

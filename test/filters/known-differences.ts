@@ -1,0 +1,62 @@
+import { asksTwice, modelMatches, type Defect } from './model.ts';
+import type { Pair } from './generate-pair.ts';
+
+/** What a matcher says about a pattern and an event; `invalid: ` and why, of a pattern that it refuses. */
+export type Verdict = string;
+
+/** Why AWS's matcher comes to another answer than the user guide, by the name of the defect. `docs/filters.md` has them, too. */
+export const reasons: Readonly<Record<Defect | 'size-of-operands' | 'crash', string>> = {
+  'last-write-wins':
+    'The same field inside and beside $or: the matcher keeps only what was written last. The guide: what stands beside $or applies, too.',
+  'numbers-by-value':
+    'A number as an exact value: the matcher takes 300 for 300.0 and 3.0e2. The guide: numbers are compared as text, and these differ.',
+  'numbers-of-any-size':
+    'A number beyond 5e9 in the event, and numeric: the matcher compares all doubles. The guide: from -5e9 to 5e9.',
+  'numbers-of-17-digits':
+    'A number in the event that no double has exactly, and numeric: the matcher does not compare it at all.',
+  'exists-by-order':
+    'exists: false in a list of objects: the matcher asks about the element that fields of earlier names were found in, so it depends on the names.',
+  'address-by-first-digits':
+    'Addresses, in cidr and as exact values: the matcher compares them by their digits from the left, and stops at the first that decides. So an IPv6 address lies in an IPv4 block that begins like it, and two spellings of an address are one value.',
+  'surrogates-as-question-marks':
+    'Characters beyond U+FFFF with equals-ignore-case: the matcher takes them apart into halves, and looks for question marks.',
+  'any-case-beside-wildcard':
+    'equals-ignore-case and wildcard in one list: the matcher then lets texts through that are neither.',
+  'number-beside-address':
+    'A number and an address in one list: the matcher misses numbers that the digits of the address begin like.',
+  'empty-names': 'A field whose name is empty: the matcher leaves it out of the event.',
+  'size-of-operands':
+    'numeric with a number beyond 5e9: the matcher takes all doubles. The guide: from -5e9 to 5e9. Refused.',
+  crash: 'The matcher ends with an error of its own on a valid pattern.',
+};
+
+type Name = keyof typeof reasons;
+
+const defects = Object.keys(reasons).filter(
+  (name): name is Defect => name !== 'size-of-operands' && name !== 'crash',
+);
+
+/**
+ * The defects that a difference comes from: those with which the model comes to just the answer of AWS's matcher. One, or two together; null
+ * when there is no such explanation.
+ */
+export function explainDifference(pair: Pair, ours: Verdict, theirs: Verdict): Name[] | null {
+  if (ours.startsWith('invalid')) {
+    const faults = ours.slice('invalid: '.length).split('; ');
+    const isAboutSize = faults.every((fault) => fault.endsWith('must be between -5e9 and 5e9'));
+    return isAboutSize && !theirs.startsWith('invalid') ? ['size-of-operands'] : null;
+  }
+  if (theirs.startsWith('invalid'))
+    return /^invalid: class \S+ cannot be cast/u.test(theirs) ? ['crash'] : null;
+  const isExplainedBy = (names: readonly Defect[]): boolean =>
+    String(modelMatches(pair.pattern, pair.event, new Set(names))) === theirs;
+  const possible = defects.filter((name) => name !== 'last-write-wins' || asksTwice(pair.pattern));
+  const one = possible.find((name) => isExplainedBy([name]));
+  if (one !== undefined) return [one];
+  return (
+    possible
+      .flatMap((a) => possible.map((b) => [a, b] as const))
+      .find(isExplainedBy)
+      ?.slice() ?? null
+  );
+}
