@@ -98,7 +98,7 @@ export function createHandlerEditor({
     return change(edit, 'handler.edit', () => input);
   }
 
-  /** @param changes a JSON Merge Patch; another `target.type` replaces the target */
+  /** @param changes a JSON Merge Patch; another `target.type` replaces the target, and a filter the filter */
   const patch = ({ changes, ...edit }: Edit & { changes: Record<string, unknown> }): Promise<Handler> =>
     change(edit, 'handler.edit', async (current) => {
       const input = applyPatch(current, changes);
@@ -240,7 +240,10 @@ function applyPatch(current: Handler, changes: Record<string, unknown>): Handler
   let target: Partial<HandlerInput['target']> = isOtherTarget ? {} : input.target;
   // What another type has no use for would stay, a secret among it.
   if ('auth' in target && isOtherType(changed?.auth, target.auth)) target = { ...target, auth: null };
-  const parsed = HandlerInput.safeParse(mergePatch({ ...input, target }, changes));
+  const { filter = null, ...others } = changes;
+  const merged = mergePatch({ ...input, target }, others) as Record<string, unknown>;
+  // Two filters that are merged are a third one, which nobody has written. A filter is replaced as a whole.
+  const parsed = HandlerInput.safeParse({ ...merged, ...('filter' in changes && { filter }) });
   if (!parsed.success) throw new InvalidInputError(parsed.error.issues.flatMap(toFieldErrors));
   return parsed.data;
 }

@@ -7,5 +7,6 @@ export function toFieldErrors(issue: core.$ZodIssue): FieldError[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ field: [...path, key].join('.'), message: 'is not a known field' }));
   }
-  return [{ field: path.join('.') || 'body', message: issue.message }];
+  // The path of a filter can begin with a name in brackets.
+  return [{ field: path.join('.').replaceAll('.[', '[') || 'body', message: issue.message }];
 }

@@ -1,5 +1,6 @@
 import type { MiddlewareHandler } from 'hono';
 import { InvalidInputError, TooLargeError, type FieldError } from '../../shared/errors.ts';
+import { parseExact } from '../../shared/events/exact-json.ts';
 
 const maxBodyBytes = 256 * 1024;
 const maxEventBodyBytes = 1024 * 1024;
@@ -20,14 +21,41 @@ export const readJsonBody: MiddlewareHandler = async ({ req }, next) => {
       throw new InvalidInputError([contentTypeError]);
     }
     const forbidden: FieldError[] = [];
-    for (const error of forbiddenKeys(parse(text))) {
+    const body = parse(text);
+    for (const error of forbiddenKeys(body, req.path)) {
       forbidden.push(error);
       if (forbidden.length === maxForbidden) break;
     }
     if (forbidden.length > 0) throw new InvalidInputError(forbidden);
+    const exact = withExactFilters(body, text);
+    if (exact !== null) req.json = async () => exact as never;
   }
   await next();
 };
+
+/** Where it matters how numbers are written, and every name is a field like any other: filters, and the events that they are tried on. */
+const isOfFilter = ([first, second]: readonly string[], path: string): boolean =>
+  first === 'filter' ||
+  (first === 'handler' && second === 'filter') ||
+  (first === 'event' && path === '/v1/filters/test');
+
+/** The body with these parts as `parseExact` has them; null when there are none. */
+function withExactFilters(body: unknown, text: string): object | null {
+  if (!isObject(body)) return null;
+  const { handler } = body;
+  if (!isObject(body['filter']) && !(isObject(handler) && isObject(handler['filter']))) return null;
+  const exact = parseExact(text) as { filter: unknown; event: unknown; handler: { filter: unknown } };
+  return {
+    ...body,
+    ...(isObject(body['filter']) && { filter: exact.filter }),
+    ...('event' in body && 'filter' in body && { event: exact.event }),
+    ...(isObject(handler) &&
+      'filter' in handler && { handler: { ...handler, filter: exact.handler.filter } }),
+  };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 // Bytes that are no UTF-8 would silently become other characters.
 function decode(bytes: ArrayBuffer): string {
@@ -56,14 +84,15 @@ const maxForbidden = 20;
 
 // `JSON.parse` makes an own key of `__proto__`; the next one to copy it with an assignment sets a prototype. `constructor` and
 // `prototype` only lead there from code that follows them; as data they are words like any other.
-function* forbiddenKeys(value: unknown, path: readonly string[] = []): Generator<FieldError> {
+function* forbiddenKeys(value: unknown, route: string, path: readonly string[] = []): Generator<FieldError> {
   if (typeof value !== 'object' || value === null) return;
   if (path.length >= maxDepth) {
     yield { field: path[0] ?? 'body', message: `is nested more than ${maxDepth} levels deep` };
     return;
   }
   for (const [key, member] of Object.entries(value)) {
-    if (key === '__proto__') yield { field: [...path, key].join('.'), message: 'is not allowed as a key' };
-    else yield* forbiddenKeys(member, [...path, key]);
+    if (key === '__proto__' && !isOfFilter(path, route))
+      yield { field: [...path, key].join('.'), message: 'is not allowed as a key' };
+    else yield* forbiddenKeys(member, route, [...path, key]);
   }
 }

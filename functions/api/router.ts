@@ -23,6 +23,7 @@ import { addDeadLetterRoutes } from './routes/dead-letters.ts';
 import { addEventTypeRoutes } from './routes/event-types.ts';
 import { addEventRoutes } from './routes/events.ts';
 import { addExecutionRoutes } from './routes/executions.ts';
+import { addFilterRoutes } from './routes/filters.ts';
 import { addHandlerTestRoutes } from './routes/handler-tests.ts';
 import { addHandlerRoutes } from './routes/handlers.ts';
 import { addRecoveryRoutes } from './routes/recoveries.ts';
@@ -40,6 +41,7 @@ export function createRouter(services: Services): OpenAPIHono {
   app.use('/v1/*', checkRole(needed, services.groupsClaim), readJsonBody);
   addHandlerTestRoutes(app, services);
   addHandlerRoutes(app, services);
+  addFilterRoutes(app);
   addExecutionRoutes(app, services);
   addRecoveryRoutes(app, services);
   addEventRoutes(app, services);

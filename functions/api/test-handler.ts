@@ -64,6 +64,8 @@ export async function testHandler(
     // A failure is an answer here, nothing waits for another attempt.
     {
       handler: { ...handler, target, retry: { schedule: 'none' } },
+      // A test says whether it matches, and runs all the same.
+      filter: null,
       signing,
       auth,
       targetVersion: handler.version,

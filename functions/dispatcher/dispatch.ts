@@ -291,28 +291,35 @@ async function tellFailures(
 async function planCalls({ currentRegistry, executionLog }: Services, arrivals: readonly Arrival[]) {
   const registry = await currentRegistry();
   const plans = arrivals.map((arrival) => {
-    const groups = registry.matching(arrival.event).map((group) =>
+    const matching = registry.matching(arrival.event);
+    // What is held for an event was asked for when it came, whatever the filter of its handler says by now.
+    const asked = arrival.onlyHalted ? registry.askedFor(arrival.event) : matching;
+    const groups = asked.map((group) =>
       group.map((registered) => ({
         registered,
         key: keyAt(arrival.place, registered.handler.id),
       })),
     );
-    return { arrival, groups };
+    return { arrival, groups, matchingIds: new Set(matching.flat().map(({ handler }) => handler.id)) };
   });
   const keys = plans.flatMap(({ groups }) => groups.flat().map(({ key }) => key));
   // What goes on was written a moment ago, and to miss it would be to leave it there.
   const isConsistent = arrivals.some(({ sentAgain }) => sentAgain);
   const recorded = await executionLog.findRecorded(keys, { isConsistent });
-  return plans.map(({ arrival, groups }) => ({
+  return plans.map(({ arrival, groups, matchingIds }) => ({
     arrival,
     groups: groups.map((group) =>
       group
         .map((call): Call => ({ ...call, recorded: recorded.get(keyToString(call.key)) ?? null }))
-        // Who has none was not there, or its execution has expired: it is not called for what the others are to go on with.
-        .filter((call) => call.recorded !== null || !arrival.onlyHalted),
+        .filter((call) => !arrival.onlyHalted || goesOn(call, matchingIds)),
     ),
   }));
 }
+
+// Who has no execution was not there, or it has expired: it is not called for what the others are to go on with. Whose filter does not match any
+// more goes on where it is held, and halts nobody else.
+const goesOn = (call: Call, matchingIds: ReadonlySet<string>): boolean =>
+  call.recorded !== null && (isHeldBack(call) || matchingIds.has(call.registered.handler.id));
 
 function countByStatus(records: readonly ExecutionRecord[]): Record<ExecutionStatus, number> {
   const counts = { succeeded: 0, failed: 0, waiting: 0, held: 0 };

@@ -48,6 +48,7 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
       scale: env.RETRY_SCALE,
       now,
     }),
+    keeping,
     circuitsAreOn: env.CIRCUITS,
     /** By handler: when its parked work was last released, milliseconds. */
     releasedAt: new Map<string, number>(),

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { auditPartitionPrefix, expiresAfter, isExpired } from '../aws/tables.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError } from '../errors.ts';
+import { parseExact } from '../events/exact-json.ts';
 import { log } from '../log.ts';
 import type { Actor, AuditEntry, Change } from './change.ts';
 
@@ -50,7 +51,9 @@ export function createAuditTrail({
     resultOf: (result: Result) => object | undefined = () => undefined,
   ): Promise<Result> {
     const key = newKey(now());
-    await add(key, { ...change, by, ip } satisfies Beginning);
+    const { before, after } = change;
+    const row: Beginning = { ...change, before: packFilter(before), after: packFilter(after), by, ip };
+    await add(key, row);
     let result: Result;
     try {
       result = await make();
@@ -172,12 +175,21 @@ const entryOf = (
   subject,
   by,
   ip,
-  before,
-  after,
+  before: unpackFilter(before),
+  after: unpackFilter(after),
   outcome: end?.outcome ?? 'unconfirmed',
   endedAt: end?.endedAt ?? null,
   result: end?.result ?? null,
 });
+
+// The filter of a handler as text, as the handlers' own rows have it: with the spelling of its numbers, and with names of any kind.
+const packFilter = (noted: Change['before']): Change['before'] =>
+  noted !== null && 'filter' in noted && noted.filter !== null
+    ? { ...noted, filter: JSON.stringify(noted.filter) }
+    : noted;
+
+const unpackFilter = (noted: AuditEntry['before']): AuditEntry['before'] =>
+  typeof noted?.['filter'] === 'string' ? { ...noted, filter: parseExact(noted['filter']) } : noted;
 
 /** What is told to the caller, and has changed nothing. */
 const isRefusal = (error: unknown): error is Error =>

@@ -20,6 +20,8 @@ export type DomainEvent = {
   /** The entity's own id, where the event has one of up to 256 characters. A number that is no safe integer is text. */
   objectId: number | string | null;
   detail: Readonly<Record<string, unknown>>;
+  /** The whole event, as `JSON.parse` has it: numbers may have lost digits. */
+  json: unknown;
   raw: string;
   /** What is wrong with it by the schema of its type, as sentences; absent when nothing is. */
   warnings?: readonly string[];
@@ -93,6 +95,7 @@ export function parseEvent(body: string): ParsedEvent {
       time: new Date(time).toISOString(),
       objectId: readObjectId(detail['objectId'], body),
       detail,
+      json,
       raw: body,
     },
   };

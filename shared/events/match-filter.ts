@@ -11,14 +11,10 @@ export type FilteredEvent = {
   exact: () => unknown;
 };
 
-/** An event by its text, which is parsed when a filter asks, and once for each way. */
-export function filteredEvent(text: string): FilteredEvent {
-  let plain: { json: unknown } | undefined;
+/** An event that is parsed already. By `parseExact` it is parsed when a filter asks how its numbers were written, once for all filters. */
+export function filteredEvent({ raw, json }: { raw: string; json: unknown }): FilteredEvent {
   let exact: { json: unknown } | undefined;
-  return {
-    plain: () => (exact ?? (plain ??= { json: JSON.parse(text) })).json,
-    exact: () => (exact ??= { json: parseExact(text) }).json,
-  };
+  return { plain: () => json, exact: () => (exact ??= { json: parseExact(raw) }).json };
 }
 
 /**
@@ -92,7 +88,8 @@ function evaluate(asked: Asked, value: unknown, isSeen: boolean, meter: Meter): 
 const canBeAbsent = (conditions: readonly Condition[], isSeen: boolean): boolean =>
   conditions.length === 0 || (!isSeen && conditions.every(({ takesAbsence }) => takesAbsence));
 
-const isFields = (value: unknown): value is Record<string, unknown> =>
+/** Whether it is an object of JSON: no list, and no number that `parseExact` has kept. */
+export const isFields = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && numberText(value) === null;
 
 // Texts and numbers in a list are no elements that anything else could be in: each condition may have another one. Lists in it and objects are.

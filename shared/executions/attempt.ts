@@ -4,7 +4,7 @@ import type { DomainEvent } from '../events/envelope.ts';
 import type { Observe } from '../delivery/circuits.ts';
 import type { DisableHandler } from '../handlers/disable-handler.ts';
 import type { RegisteredHandler } from '../handlers/registry.ts';
-import type { Outcome } from '../delivery/outcome.ts';
+import { unanswered, type Outcome } from '../delivery/outcome.ts';
 import type { ExecutionRecord } from './execution.ts';
 import { encodeExecutionId } from './key.ts';
 import { waitsOf } from './retry-decision.ts';
@@ -22,6 +22,13 @@ export type AttemptServices = {
   observe: Observe;
 };
 
+// Nobody can tell whether the handler wanted the event. Its target must not get what it did not ask for, and what it did ask for is not lost: the
+// execution can be recovered when the filter is mended.
+const filterProblem = ({ filter }: RegisteredHandler): Outcome | null =>
+  filter !== null && 'problem' in filter
+    ? unanswered(`filter: ${filter.problem}`, { retryable: false })
+    : null;
+
 /** The time that is kept free after the longest call of an invocation, to settle and to write the log. */
 export const settleMarginMs = 5000;
 
@@ -36,6 +43,7 @@ export async function makeAttempt(
   execution: Beginning | ExecutionRecord,
   event: DomainEvent,
   call: () => Outcome | Promise<Outcome> = () =>
+    filterProblem(registered) ??
     invokeTarget(targets, {
       handler: registered.handler,
       signing: registered.signing,

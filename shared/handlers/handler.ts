@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { eventPatternForm, eventPatternProblem } from '../events/catalogue.ts';
 import { payloadFormats } from '../events/format.ts';
+import { compileFilter, filterPath, type Filter } from '../events/filter.ts';
 import { authSchema } from './auth.ts';
 import { line, lines } from './plain-text.ts';
 
@@ -9,8 +10,6 @@ export const maxScriptTimeoutMs = 120_000;
 
 /** The longest JSONata expression. It is kept with every execution that it made the body of. */
 const maxTransformLength = 8192;
-
-const notYet = 'not available yet: leave it out';
 
 const EventPattern = z
   .string()
@@ -175,6 +174,21 @@ const Target = z.discriminatedUnion('type', [HttpTarget, ScriptTarget], {
 });
 export type Target = z.output<typeof Target>;
 
+/** An EventBridge event pattern. The path of an error is one step: `detail.items[0].prefix`. */
+export const EventFilter = z
+  .custom<Filter>(() => true)
+  .superRefine((pattern, context) => {
+    const compiled = compileFilter(pattern);
+    if (compiled.ok) return;
+    for (const { path, message } of compiled.faults)
+      context.addIssue({ code: 'custom', path: path.length === 0 ? [] : [filterPath(path)], message });
+  })
+  .meta({
+    type: 'object',
+    description:
+      'An EventBridge event pattern, held against the whole event. Numbers as exact values are compared as they are written. At most 16,384 characters, 50 levels, 1,000 combinations of $or and 100 wildcards',
+  });
+
 const secondsPerDay = 86_400;
 const maxWaits = 50;
 const maxWaitSeconds = 7 * secondsPerDay;
@@ -233,7 +247,7 @@ export const HandlerInput = z.strictObject({
     .max(100, 'at most 100 event types')
     .refine((events) => new Set(events).size === events.length, 'an event type stands there twice')
     .meta({ description: 'The event types that it runs for', uniqueItems: true }),
-  filter: z.null(notYet).default(null).describe('Not available yet'),
+  filter: EventFilter.nullable().default(null).describe('Which of these events; null: all of them'),
   transform: z
     .string()
     .min(1, 'must not be empty')

@@ -2,6 +2,13 @@ import type { KeyObject } from 'node:crypto';
 import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
 import type { EventTypeStore, StoredEventType } from '../events/event-types.ts';
+import { compileFilter, filterPath, type CompiledFilter } from '../events/filter.ts';
+import {
+  filteredEvent,
+  matchesFilter,
+  TooManyStepsError,
+  type FilteredEvent,
+} from '../events/match-filter.ts';
 import type { OpenAuth } from '../delivery/authorize.ts';
 import { withSecret } from './auth.ts';
 import type { DataKey } from './data-key.ts';
@@ -13,9 +20,13 @@ import { targetVersionOf, type HandlerStore, type StoredHandler } from './store.
 /** The keys that sign a handler's deliveries (two while a rotation overlaps), or why there are none. */
 export type Signing = { keys: readonly KeyObject[] } | { problem: string };
 
+/** What a handler's filter asks of events; null when it has none. Or why that cannot be told. */
+export type Filtering = CompiledFilter | { problem: string } | null;
+
 /** A handler that events can be matched to. */
 export type RegisteredHandler = {
   handler: Handler;
+  filter: Filtering;
   signing: Signing;
   auth: OpenAuth;
   /** The version that brought its target, or enabled it. */
@@ -26,13 +37,21 @@ export type RegisteredHandler = {
 
 /** The handlers as one dispatcher environment sees them, at most a second old. */
 export type Registry = {
-  /** The enabled and disabled handlers that asked for this event: groups of equal priority, first one first. */
-  matching(event: Pick<DomainEvent, 'type'>): RegisteredHandler[][];
+  /**
+   * The enabled and disabled handlers that asked for this event: groups of equal priority, first one first. Where nobody can tell whether a
+   * filter matches, its handler is among them, and `filter` says why: its execution fails, and is not lost.
+   */
+  matching(event: MatchableEvent): RegisteredHandler[][];
+  /** Those that asked for events of this type, whatever their filters. */
+  askedFor(event: Pick<DomainEvent, 'type'>): RegisteredHandler[][];
   /** The handler with this id, enabled or disabled; `archived` when that is what it is; null when there is none. */
   find(id: string): RegisteredHandler | 'archived' | null;
   /** What is stored of this event type; null when nothing is. */
   eventType(name: string): StoredEventType | null;
 };
+
+/** What has to be known of an event to find its handlers. */
+export type MatchableEvent = Pick<DomainEvent, 'type' | 'raw' | 'json'>;
 
 const revisionMaxAgeMs = 1000;
 const registryMaxAgeMs = 60_000;
@@ -108,6 +127,7 @@ export function createRegistry({
     const key = await dataKey();
     return live.map((stored) => ({
       handler: stored.handler,
+      filter: openFilter(stored.handler),
       signing: openSigning(key, stored, now()),
       auth: openAuth(key, stored),
       targetVersion: targetVersionOf(stored),
@@ -169,18 +189,61 @@ export function buildRegistry(
       else same.push(registered);
     }
   }
+  const byType = ({ type }: Pick<DomainEvent, 'type'>): RegisteredHandler[] => [
+    ...new Set(patternsFor(type).flatMap((pattern) => byPattern.get(pattern) ?? [])),
+  ];
   return {
-    matching({ type }) {
-      const matched = new Set(patternsFor(type).flatMap((pattern) => byPattern.get(pattern) ?? []));
-      const byPriority = Map.groupBy(matched, ({ handler }) => handler.priority);
-      return [...byPriority].toSorted(([a], [b]) => a - b).map(([, group]) => group);
+    matching(event) {
+      const filtered = filteredEvent(event);
+      return byPriority(byType(event).flatMap((registered) => heldAgainst(registered, filtered) ?? []));
     },
+    askedFor: (event) => byPriority(byType(event)),
     find: (id) => byId.get(id) ?? null,
     eventType: (name) => typesByName.get(name) ?? null,
   };
 }
 
-/** Whether a handler wants an event. The index of the registry comes to the same. */
+function byPriority(handlers: readonly RegisteredHandler[]): RegisteredHandler[][] {
+  const groups = Map.groupBy(handlers, ({ handler }) => handler.priority);
+  return [...groups].toSorted(([a], [b]) => a - b).map(([, group]) => group);
+}
+
+/** Null when its filter does not let the event through. */
+function heldAgainst(registered: RegisteredHandler, event: FilteredEvent): RegisteredHandler | null {
+  const { filter } = registered;
+  if (filter === null || 'problem' in filter) return registered;
+  const answer = matchesOrProblem(filter, event);
+  if (typeof answer !== 'boolean') return { ...registered, filter: answer };
+  return answer ? registered : null;
+}
+
+/** Whether a filter lets an event through, or why nobody can tell. */
+export function matchesOrProblem(
+  filter: Exclude<Filtering, null>,
+  event: FilteredEvent,
+): boolean | { problem: string } {
+  if ('problem' in filter) return filter;
+  try {
+    return matchesFilter(filter, event);
+  } catch (error) {
+    if (error instanceof TooManyStepsError) return { problem: error.message };
+    throw error;
+  }
+}
+
+/** A filter of an older version that is not good any more is the trouble of its handler, and must not stop the others. */
+export function openFilter({ filter }: Pick<Handler, 'filter'>): Filtering {
+  if (filter === null) return null;
+  const opened = compileFilter(filter);
+  if (opened.ok) return opened.filter;
+  const [fault] = opened.faults;
+  return { problem: `filter.${filterPath(fault?.path ?? [])} ${fault?.message}` };
+}
+
+/**
+ * Whether a handler wants events of a type. Its filter is another question: `matching` asks both. The index of the registry comes to the
+ * same.
+ */
 export const asksFor = ({ events }: Pick<Handler, 'events'>, { type }: Pick<DomainEvent, 'type'>): boolean =>
   patternsFor(type).some((pattern) => events.includes(pattern));
 

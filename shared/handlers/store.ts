@@ -8,6 +8,8 @@ import {
   type DynamoDBDocumentClient,
 } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
+import { parseExact } from '../events/exact-json.ts';
+import type { Filter } from '../events/filter.ts';
 import type { Handler, HandlerStatus } from './handler.ts';
 import type { Health } from './health.ts';
 import { rateLimitKey } from './rate-limit.ts';
@@ -345,6 +347,8 @@ const toItem = ({
     pk: handlersPartition,
     sk: id,
     ...rest,
+    // As text: a number keeps its spelling, and no name or depth is too much for the database.
+    filter: handler.filter === null ? null : JSON.stringify(handler.filter),
     sealedSecrets,
     ...(retiredSecrets.length > 0 && { retiredSecrets }),
     ...(sealedAuth !== undefined && { sealedAuth }),
@@ -364,10 +368,15 @@ function fromItem(item: Record<string, unknown>): StoredHandler {
     disabledBecause,
     targetVersion,
     settling: _settling,
+    filter,
     ...rest
   } = item;
   return {
-    handler: { id: sk, ...rest } as Handler,
+    handler: {
+      id: sk,
+      ...rest,
+      filter: typeof filter === 'string' ? (parseExact(filter) as Filter) : null,
+    } as Handler,
     sealedSecrets: sealedSecrets as string[],
     ...(sealedAuth !== undefined && { sealedAuth: sealedAuth as string }),
     ...(retiredSecrets !== undefined && { retiredSecrets: retiredSecrets as RetiredSecret[] }),

@@ -22,7 +22,8 @@ const batchSize = 1000;
 /** What Handoff says. */
 export function verdictOf({ pattern, event }: Pair): Verdict {
   const compiled = compileFilter(parseExact(pattern));
-  if (compiled.ok) return String(matchesFilter(compiled.filter, filteredEvent(event)));
+  if (compiled.ok)
+    return String(matchesFilter(compiled.filter, filteredEvent({ raw: event, json: JSON.parse(event) })));
   return `invalid: ${compiled.faults.map(({ path, message }) => `${filterPath(path)} ${message}`).join('; ')}`;
 }
 
@@ -41,22 +42,24 @@ export async function compareMatchers(ruler: EventRuler, count: number, seed: nu
   for (let done = 0; done < count; done += batchSize) {
     const pairs = Array.from({ length: Math.min(batchSize, count - done) }, next);
     const verdicts = await ruler.match(pairs);
-    for (const [index, pair] of pairs.entries()) compareOne(comparison, pair, verdicts[index] as Verdict);
+    for (const [index, pair] of pairs.entries())
+      await compareOne(comparison, pair, verdicts[index] as Verdict, ruler);
   }
   return comparison;
 }
 
-function compareOne(
+async function compareOne(
   { verdicts, known, unexplained, unlikeModel }: Comparison,
   pair: Pair,
   theirs: Verdict,
-): void {
+  ruler: EventRuler,
+): Promise<void> {
   const ours = verdictOf(pair);
   verdicts[kindOf(ours)] += 1;
   if (kindOf(ours) !== 'invalid' && String(modelMatches(pair.pattern, pair.event)) !== ours)
     unlikeModel.push({ pair, ours });
   if (kindOf(ours) === kindOf(theirs)) return;
-  const names = explainDifference(pair, ours, theirs);
+  const names = await explainDifference(pair, ours, theirs, ruler.match);
   if (names === null) unexplained.push({ pair, ours, theirs });
   else known.set(names.join(' and '), (known.get(names.join(' and ')) ?? 0) + 1);
 }

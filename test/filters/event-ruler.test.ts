@@ -29,6 +29,22 @@ describe("Handoff and AWS's matcher", () => {
     ['address-by-first-digits', { a: [{ cidr: '0.0.0.0/1' }] }, { a: '2001:db8::1' }],
     ['surrogates-as-question-marks', { a: [{ 'equals-ignore-case': '😀' }] }, { a: '😀' }],
     ['any-case-beside-wildcard', { a: [{ wildcard: '*b' }, { 'equals-ignore-case': 'a' }] }, { a: 'zzz' }],
+    [
+      'any-case-beside-wildcard-missed',
+      {
+        a: [
+          { wildcard: String.raw`*\*` },
+          { 'anything-but': { 'equals-ignore-case': ['a', String.raw`éa\b`] } },
+        ],
+      },
+      { a: '1:2:3:4:5:6:7::' },
+    ],
+    ['quote-marks', { a: [{ suffix: '"' }] }, { a: '' }],
+    [
+      'ways-disturb-one-another',
+      { c: [{ exists: true }], $or: [{ b: [true] }, { b: ['FILE.PNG', true] }] },
+      { b: 'FILE.PNG', c: 1 },
+    ],
     ['number-beside-address', '{"a":[0.12345678901234567890,"10.1.2.3"]}', '{"a":0.12345678901234567890}'],
     ['empty-names', { detail: { '': ['x'] } }, { detail: { '': 'x' } }],
     ['size-of-operands', { a: [{ numeric: ['<', 1e10] }] }, { a: 1 }],
@@ -36,7 +52,7 @@ describe("Handoff and AWS's matcher", () => {
     const text = (json: object | string) => (typeof json === 'string' ? json : JSON.stringify(json));
     const pair = { pattern: text(pattern), event: text(event) };
     const [theirs = ''] = await ruler.match([pair]);
-    expect(explainDifference(pair, verdictOf(pair), theirs)).toEqual([name]);
+    expect(await explainDifference(pair, verdictOf(pair), theirs, ruler.match)).toEqual([name]);
     expect(theirs).not.toBe(verdictOf(pair));
   });
 });

@@ -1,11 +1,11 @@
-import { asksTwice, modelMatches, type Defect } from './model.ts';
+import { modelMatches, rulesOf, type Defect } from './model.ts';
 import type { Pair } from './generate-pair.ts';
 
 /** What a matcher says about a pattern and an event; `invalid: ` and why, of a pattern that it refuses. */
 export type Verdict = string;
 
 /** Why AWS's matcher comes to another answer than the user guide, by the name of the defect. `docs/filters.md` has them, too. */
-export const reasons: Readonly<Record<Defect | 'size-of-operands' | 'crash', string>> = {
+export const reasons = {
   'last-write-wins':
     'The same field inside and beside $or: the matcher keeps only what was written last. The guide: what stands beside $or applies, too.',
   'numbers-by-value':
@@ -22,6 +22,12 @@ export const reasons: Readonly<Record<Defect | 'size-of-operands' | 'crash', str
     'Characters beyond U+FFFF with equals-ignore-case: the matcher takes them apart into halves, and looks for question marks.',
   'any-case-beside-wildcard':
     'equals-ignore-case and wildcard in one list: the matcher then lets texts through that are neither.',
+  'any-case-beside-wildcard-missed':
+    'equals-ignore-case and wildcard in one list: the matcher then misses texts that are one of them.',
+  'quote-marks':
+    'A prefix or suffix that is the text itself and a quotation mark: the matcher puts texts into such, and takes its own for one of the text.',
+  'ways-disturb-one-another':
+    'Ways of $or that ask for the same field: the matcher comes to another answer for all of them together than for each of them alone.',
   'number-beside-address':
     'A number and an address in one list: the matcher misses numbers that the digits of the address begin like.',
   'empty-names': 'A field whose name is empty: the matcher leaves it out of the event.',
@@ -39,8 +45,15 @@ const defects = Object.keys(reasons).filter(
 /**
  * The defects that a difference comes from: those with which the model comes to just the answer of AWS's matcher. One, or two together; null
  * when there is no such explanation.
+ *
+ * @param ask AWS's matcher
  */
-export function explainDifference(pair: Pair, ours: Verdict, theirs: Verdict): Name[] | null {
+export async function explainDifference(
+  pair: Pair,
+  ours: Verdict,
+  theirs: Verdict,
+  ask: (pairs: readonly Pair[]) => Promise<Verdict[]>,
+): Promise<readonly Name[] | null> {
   if (ours.startsWith('invalid')) {
     const faults = ours.slice('invalid: '.length).split('; ');
     const isAboutSize = faults.every((fault) => fault.endsWith('must be between -5e9 and 5e9'));
@@ -48,15 +61,21 @@ export function explainDifference(pair: Pair, ours: Verdict, theirs: Verdict): N
   }
   if (theirs.startsWith('invalid'))
     return /^invalid: class \S+ cannot be cast/u.test(theirs) ? ['crash'] : null;
-  const isExplainedBy = (names: readonly Defect[]): boolean =>
-    String(modelMatches(pair.pattern, pair.event, new Set(names))) === theirs;
-  const possible = defects.filter((name) => name !== 'last-write-wins' || asksTwice(pair.pattern));
-  const one = possible.find((name) => isExplainedBy([name]));
+  const inModel = explainByModel(pair, theirs);
+  if (inModel !== null) return inModel;
+  const rules = rulesOf(pair.pattern);
+  if (rules === null) return null;
+  const alone = await ask(rules.map((pattern) => ({ pattern, event: pair.event })));
+  const together = String(alone.includes('true'));
+  if (together === theirs) return null;
+  const rest = together === ours ? [] : explainByModel(pair, together);
+  return rest === null ? null : ['ways-disturb-one-another', ...rest];
+}
+
+function explainByModel({ pattern, event }: Pair, theirs: Verdict): readonly Defect[] | null {
+  const explains = (names: readonly Defect[]): boolean =>
+    String(modelMatches(pattern, event, new Set(names))) === theirs;
+  const one = defects.find((name) => explains([name]));
   if (one !== undefined) return [one];
-  return (
-    possible
-      .flatMap((a) => possible.map((b) => [a, b] as const))
-      .find(isExplainedBy)
-      ?.slice() ?? null
-  );
+  return defects.flatMap((a) => defects.map((b) => [a, b] as const)).find(explains) ?? null;
 }

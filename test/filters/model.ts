@@ -12,6 +12,8 @@ export type Defect =
   | 'address-by-first-digits'
   | 'surrogates-as-question-marks'
   | 'any-case-beside-wildcard'
+  | 'any-case-beside-wildcard-missed'
+  | 'quote-marks'
   | 'number-beside-address'
   | 'empty-names';
 
@@ -31,22 +33,40 @@ export function modelMatches(
   defects: ReadonlySet<Defect> = new Set(),
 ): boolean {
   const leaves = leavesOf(parseExact(event));
-  if (defects.has('empty-names'))
-    for (const key of leaves.keys()) if ((JSON.parse(key) as string[]).includes('')) leaves.delete(key);
-  return expand(parseExact(pattern) as Fields, []).some((rule) =>
-    matchesRule(
-      inOrder(defects.has('last-write-wins') ? lastOfEach(rule) : rule),
-      leaves,
-      new Map(),
-      defects,
-      [],
-    ),
-  );
+  if (defects.has('empty-names')) {
+    for (const key of leaves.keys()) {
+      const path = JSON.parse(key) as string[];
+      if (path.length > 1 && path.includes('')) leaves.delete(key);
+    }
+  }
+  return expand(parseExact(pattern) as Fields, []).some((rule) => {
+    const named = defects.has('empty-names') ? rule.map(withoutEmptyName) : rule;
+    const asked = defects.has('last-write-wins') ? lastOfEach(named) : named;
+    return matchesRule(inOrder(asked), leaves, new Map(), defects, []);
+  });
 }
 
-/** Whether some rule that a pattern becomes asks for the same field twice. */
-export const asksTwice = (pattern: string): boolean =>
-  expand(parseExact(pattern) as Fields, []).some((rule) => lastOfEach(rule).length < rule.length);
+/** The rules without `$or` that AWS's matcher makes of a pattern, each as a pattern. Null when that is the pattern itself. */
+export function rulesOf(pattern: string): string[] | null {
+  const rules = expand(parseExact(pattern) as Fields, []);
+  if (rules.length < 2) return null;
+  return rules.map((rule) => {
+    const fields: Fields = {};
+    for (const { path, list } of lastOfEach(rule)) {
+      let parent = fields;
+      for (const name of path.slice(0, -1)) {
+        if (!Object.hasOwn(parent, name)) define(parent, name, {});
+        parent = parent[name] as Fields;
+      }
+      define(parent, path.at(-1) ?? '', list);
+    }
+    return JSON.stringify(fields);
+  });
+}
+
+// `fields[name] = value` would set the prototype of an object for the name `__proto__`.
+const define = (fields: Fields, name: string, value: Json): void =>
+  void Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true });
 
 function expand(pattern: Fields, path: readonly string[]): Asked[][] {
   let rules: Asked[][] = [[]];
@@ -59,6 +79,10 @@ function expand(pattern: Fields, path: readonly string[]): Asked[][] {
   }
   return rules;
 }
+
+// The matcher joins names with dots, and puts none behind what is empty.
+const withoutEmptyName = (asked: Asked): Asked =>
+  asked.path.length === 2 && asked.path[0] === '' ? { ...asked, path: asked.path.slice(1) } : asked;
 
 const keyOf = (path: readonly string[]): string => JSON.stringify(path);
 
@@ -150,9 +174,13 @@ function holdsByModel(list: readonly Json[], value: Json, defects: ReadonlySet<D
     if (digits !== null && list.some((one) => lies(digits, one, isText))) return true;
   }
   if (text !== null && defects.has('number-beside-address') && list.some(isAddress)) return false;
-  if (isText && defects.has('any-case-beside-wildcard')) {
-    const written = JSON.stringify(list);
-    if (written.includes('"wildcard"') && written.includes('equals-ignore-case')) return true;
+  if (isText && isAnyCaseBesideWildcard(list)) {
+    if (defects.has('any-case-beside-wildcard')) return true;
+    if (defects.has('any-case-beside-wildcard-missed')) return false;
+  }
+  if (isText && defects.has('quote-marks')) {
+    if (list.some((one) => isAffix(one, value))) return true;
+    return list.some((one) => !isOtherAffix(one, value) && holds([one], value));
   }
   if (isText && defects.has('surrogates-as-question-marks')) {
     const replaced = JSON.parse(JSON.stringify(list).replaceAll(/[\u{10000}-\u{10ffff}]/gu, '??')) as Json[];
@@ -160,6 +188,25 @@ function holdsByModel(list: readonly Json[], value: Json, defects: ReadonlySet<D
   }
   return holds(list, value);
 }
+
+function isAnyCaseBesideWildcard(list: readonly Json[]): boolean {
+  const written = JSON.stringify(list);
+  return written.includes('"wildcard"') && written.includes('equals-ignore-case');
+}
+
+/** Whether an affix is a text and a quotation mark: that of the matcher, which puts each text into such. */
+function isAffix(asked: Json, value: string): boolean {
+  const [[name, operand] = ['', undefined]] = isPart(asked) ? Object.entries(asked) : [];
+  const affix = isPart(operand) ? (operand as Fields)['equals-ignore-case'] : operand;
+  const quoted = name === 'prefix' ? `${value}"` : `"${value}`;
+  return (
+    (name === 'prefix' || name === 'suffix') &&
+    [affix].flat().some((one) => typeof one === 'string' && one.toLowerCase() === quoted.toLowerCase())
+  );
+}
+
+const isOtherAffix = (asked: Json, value: string): boolean =>
+  isPart(asked) && isAffix((asked as Fields)['anything-but'], value);
 
 const holds = (list: readonly Json[], value: Json): boolean =>
   holdsFor(readCondition(list, [], { faults: [], wildcards: 0, readsNumbers: false }), value);

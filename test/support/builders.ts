@@ -3,7 +3,7 @@ import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';
 import { HandlerInput, type Handler, type HttpTarget } from '../../shared/handlers/handler.ts';
 import { newSigningSecret, signingKeyOf } from '../../shared/delivery/signature.ts';
-import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
+import { openFilter, type RegisteredHandler } from '../../shared/handlers/registry.ts';
 
 type HandlerParts = Partial<Omit<Handler, 'target'>>;
 
@@ -33,13 +33,17 @@ export const aScriptHandler = ({
 }: HandlerParts & { script: string; timeoutMs?: number }): Handler =>
   complete({ ...parts, target: { type: 'script', script, timeoutMs } });
 
-export const aRegisteredHandler = (handler: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => ({
-  handler: aHandler(handler),
-  signing: { keys: [signingKeyOf(newSigningSecret())] },
-  auth: null,
-  targetVersion: 1,
-  health: null,
-});
+export const aRegisteredHandler = (parts: Parameters<typeof aHandler>[0] = {}): RegisteredHandler => {
+  const handler = aHandler(parts);
+  return {
+    handler,
+    filter: openFilter(handler),
+    signing: { keys: [signingKeyOf(newSigningSecret())] },
+    auth: null,
+    targetVersion: 1,
+    health: null,
+  };
+};
 
 /** The text of an EventBridge event, as the queue carries it. */
 export function anEvent({

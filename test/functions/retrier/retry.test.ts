@@ -430,7 +430,12 @@ describe('what waits for a handler that does not run any more', () => {
     // The view of this environment is stretched: the clock of its registry has not moved.
     const stale = {
       ...services,
-      currentRegistry: async () => ({ matching: () => [], find: () => null, eventType: () => null }),
+      currentRegistry: async () => ({
+        matching: () => [],
+        askedFor: () => [],
+        find: () => null,
+        eventType: () => null,
+      }),
     };
     expect(await lane.retryDue(stale)).toMatchObject({ putOff: 1, executions: nothing });
     lane.clock.advance(1000);

@@ -90,6 +90,7 @@ function attempt(
         time: now().toISOString(),
         objectId: 1,
         detail: {},
+        json: {},
         raw: '',
       },
       execution: { id: 'x_1', attempt: 1 },

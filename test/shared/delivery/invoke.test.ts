@@ -27,6 +27,7 @@ function eventWith(detail: DomainEvent['detail']): DomainEvent {
     time: '2026-11-23T10:00:00.000Z',
     objectId: 12,
     detail,
+    json: { detail },
     raw: JSON.stringify({ detail }),
   };
 }

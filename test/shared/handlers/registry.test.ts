@@ -26,6 +26,8 @@ async function save(handler: Handler, secrets = ['whsec_1']): Promise<Handler> {
 const edit = (handler: Handler, changes: Partial<Handler>) =>
   save({ ...handler, ...changes, version: handler.version + 1 });
 
+const ofType = (type: string) => ({ type, raw: '{}', json: {} });
+
 /** One dispatcher environment, with a clock and a client of its own. */
 function anEnvironment(answer?: Answer) {
   const clock = createClock('2026-11-23T10:00:00.000Z');
@@ -40,7 +42,7 @@ function anEnvironment(answer?: Answer) {
     /** The names of the handlers that an event which arrives now meets. */
     handlersFor: async (type: string): Promise<string[]> => {
       const registry = await currentRegistry();
-      return registry.matching({ type }).flatMap((group) => group.map(({ handler }) => handler.name));
+      return registry.matching(ofType(type)).flatMap((group) => group.map(({ handler }) => handler.name));
     },
   };
 }
@@ -50,7 +52,7 @@ describe('the current registry', () => {
     const secrets = [newSigningSecret(), newSigningSecret()];
     const handler = await save(aHandler({ events: ['test.secrets'] }), secrets);
     const registry = await anEnvironment().currentRegistry();
-    const [[registered] = []] = registry.matching({ type: 'test.secrets' });
+    const [[registered] = []] = registry.matching(ofType('test.secrets'));
     expect(registered?.handler).toEqual(handler);
     expect(registered?.signing).toEqual({ keys: secrets.map(signingKeyOf) });
   });
@@ -63,9 +65,9 @@ describe('the current registry', () => {
     });
     await save(aHandler({ events: ['test.whole'] }));
     const registry = await anEnvironment().currentRegistry();
-    const [[registered] = []] = registry.matching({ type: 'test.broken' });
+    const [[registered] = []] = registry.matching(ofType('test.broken'));
     expect(registered?.signing).toMatchObject({ problem: expect.stringContaining(broken.id) as string });
-    const [[whole] = []] = registry.matching({ type: 'test.whole' });
+    const [[whole] = []] = registry.matching(ofType('test.whole'));
     expect(whole?.signing).toHaveProperty('keys');
   });
 
@@ -209,7 +211,7 @@ describe('the current registry', () => {
     const store = createHandlerStore({ dynamo, tableName, now: () => new Date() });
     const dataKey = () => Promise.reject(new Error('there is no key'));
     const currentRegistry = createRegistry({ store, dataKey, now: () => new Date() });
-    expect((await currentRegistry()).matching({ type: 'client.create' })).toEqual([]);
+    expect((await currentRegistry()).matching(ofType('client.create'))).toEqual([]);
   });
 });
 
@@ -219,7 +221,7 @@ describe('matching', () => {
       handlers.map((handler) => aRegisteredHandler(handler)),
       [],
     )
-      .matching({ type })
+      .matching(ofType(type))
       .map((group) => group.map(({ handler }) => handler.name));
 
   it('groups handlers by priority, the first one first', () => {
