@@ -5,7 +5,7 @@
  * @type {import('dependency-cruiser').IConfiguration}
  */
 const pureCore =
-  '^shared/(aws/queues|events/(envelope|format|json-text|provisioning)|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
+  '^shared/(aws/queues|events/(envelope|exact-json|exact-number|explain-mismatch|filter|filter-condition|format|ip-range|json-text|match-filter|provisioning|text-pattern)|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
 
 export default {
   forbidden: [

@@ -3,16 +3,18 @@ import { randomUUID } from 'node:crypto';
 import { sentRequestOf } from '../../shared/delivery/request.ts';
 import { builtInEventTypes } from '../../shared/events/catalogue.ts';
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import { filteredEvent, TooManyStepsError } from '../../shared/events/match-filter.ts';
 import type { Transforms } from '../../shared/events/transform.ts';
 import { makeAttempt } from '../../shared/executions/attempt.ts';
 import { summarize, type ExecutionDetail, type ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';
 import { beginExecution } from '../../shared/executions/settle.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
-import { patternsFor, type Signing } from '../../shared/handlers/registry.ts';
+import { openFilter, patternsFor, type Signing } from '../../shared/handlers/registry.ts';
 import type { NewEvent } from './new-event.ts';
 import type { Services } from './services.ts';
 import { sentRequest, showRequest } from './sent-request.ts';
+import { testFilter } from './test-filter.ts';
 
 /** What a test shows. It is not in the log: a test is no event. */
 export type HandlerTest = {
@@ -20,6 +22,7 @@ export type HandlerTest = {
   execution: Omit<ExecutionDetail, 'id'> | null;
   request: ExecutionDetail['request'];
   response: { statusCode: number | null; body: string | null; durationMs: number } | null;
+  filter: { matches: boolean | null; reasons?: string[] };
 };
 
 // API Gateway gives up after 30 s and cannot be told otherwise.
@@ -48,7 +51,7 @@ export async function testHandler(
       execution: { id: 'test', attempt: 1 },
       at: now(),
     });
-    return { execution: null, request, response: null };
+    return { execution: null, request, response: null, filter: testFilterOf(handler, event) };
   }
   const target = { ...handler.target, timeoutMs: Math.min(handler.target.timeoutMs, maxTestMs) };
   const record = await makeAttempt(
@@ -74,14 +77,27 @@ export async function testHandler(
     beginExecution(key, handler, event),
     event,
   );
-  return showTest(targets.transforms, record, event);
+  return { ...(await showTest(targets.transforms, record, event)), filter: testFilterOf(handler, event) };
+}
+
+/** Whether the handler would have got the event. */
+function testFilterOf(handler: Handler, event: DomainEvent): HandlerTest['filter'] {
+  const filter = openFilter(handler);
+  if (filter === null) return { matches: true };
+  if ('problem' in filter) return { matches: null, reasons: [filter.problem] };
+  try {
+    return testFilter(filter, filteredEvent(event));
+  } catch (error) {
+    if (!(error instanceof TooManyStepsError)) throw error;
+    return { matches: null, reasons: [error.message] };
+  }
 }
 
 async function showTest(
   transforms: Pick<Transforms, 'run'>,
   record: ExecutionRecord,
   event: DomainEvent,
-): Promise<HandlerTest> {
+): Promise<Omit<HandlerTest, 'filter'>> {
   const { id: _id, ...execution } = summarize(record);
   const request = await sentRequest(transforms, record);
   const last = record.attempts.at(-1);

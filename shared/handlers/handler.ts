@@ -174,6 +174,9 @@ const Target = z.discriminatedUnion('type', [HttpTarget, ScriptTarget], {
 });
 export type Target = z.output<typeof Target>;
 
+const aboutFilters =
+  'An EventBridge event pattern, held against the whole event. Numbers as exact values are compared as they are written. At most 16,384 characters, 50 levels, 1,000 combinations of $or and 100 wildcards';
+
 /** An EventBridge event pattern. The path of an error is one step: `detail.items[0].prefix`. */
 export const EventFilter = z
   .custom<Filter>(() => true)
@@ -183,11 +186,7 @@ export const EventFilter = z
     for (const { path, message } of compiled.faults)
       context.addIssue({ code: 'custom', path: path.length === 0 ? [] : [filterPath(path)], message });
   })
-  .meta({
-    type: 'object',
-    description:
-      'An EventBridge event pattern, held against the whole event. Numbers as exact values are compared as they are written. At most 16,384 characters, 50 levels, 1,000 combinations of $or and 100 wildcards',
-  });
+  .meta({ type: 'object', description: aboutFilters });
 
 const secondsPerDay = 86_400;
 const maxWaits = 50;
@@ -247,7 +246,9 @@ export const HandlerInput = z.strictObject({
     .max(100, 'at most 100 event types')
     .refine((events) => new Set(events).size === events.length, 'an event type stands there twice')
     .meta({ description: 'The event types that it runs for', uniqueItems: true }),
-  filter: EventFilter.nullable().default(null).describe('Which of these events; null: all of them'),
+  filter: EventFilter.nullable()
+    .default(null)
+    .meta({ type: ['object', 'null'], description: `Which of these events; null: all. ${aboutFilters}` }),
   transform: z
     .string()
     .min(1, 'must not be empty')

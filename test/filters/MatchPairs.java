@@ -10,7 +10,8 @@ import software.amazon.event.ruler.Ruler;
 
 /**
  * Holds event patterns against events with AWS's own matcher. Each line that comes in is `{"pattern": "<JSON>", "event": "<JSON>"}`, and for each a
- * line goes out: `true`, `false`, or `invalid: ` and what the matcher says about the pattern.
+ * line goes out: `true`, `false`, `invalid: ` and what the matcher says about the pattern, or
+ * `failed: ` and its exception.
  */
 class MatchPairs {
   public static void main(String[] args) throws Exception {
@@ -33,7 +34,7 @@ class MatchPairs {
     try {
       return String.valueOf(Ruler.matchesRule(event, pattern));
     } catch (Exception | AssertionError failure) {
-      return "invalid: " + firstLine(String.valueOf(failure.getMessage()));
+      return "failed: " + failure.getClass() + " " + firstLine(String.valueOf(failure.getMessage()));
     }
   }
 

@@ -27,8 +27,7 @@ export function verdictOf({ pattern, event }: Pair): Verdict {
   return `invalid: ${compiled.faults.map(({ path, message }) => `${filterPath(path)} ${message}`).join('; ')}`;
 }
 
-const kindOf = (verdict: Verdict) =>
-  verdict.startsWith('invalid') ? 'invalid' : (verdict as 'true' | 'false');
+const kindOf = (verdict: Verdict) => verdict.split(':')[0] as keyof Comparison['verdicts'];
 
 /** Holds as many generated patterns against generated events, with Handoff, with AWS's matcher and with the model. */
 export async function compareMatchers(ruler: EventRuler, count: number, seed: number): Promise<Comparison> {

@@ -1,7 +1,7 @@
 import { modelMatches, rulesOf, type Defect } from './model.ts';
 import type { Pair } from './generate-pair.ts';
 
-/** What a matcher says about a pattern and an event; `invalid: ` and why, of a pattern that it refuses. */
+/** What a matcher says: `true`, `false`, `invalid: ` and why it refuses a pattern, or `failed: ` and its exception. */
 export type Verdict = string;
 
 /** Why AWS's matcher comes to another answer than the user guide, by the name of the defect. `docs/filters.md` has them, too. */
@@ -59,8 +59,8 @@ export async function explainDifference(
     const isAboutSize = faults.every((fault) => fault.endsWith('must be between -5e9 and 5e9'));
     return isAboutSize && !theirs.startsWith('invalid') ? ['size-of-operands'] : null;
   }
-  if (theirs.startsWith('invalid'))
-    return /^invalid: class \S+ cannot be cast/u.test(theirs) ? ['crash'] : null;
+  if (theirs.startsWith('failed')) return ['crash'];
+  if (theirs.startsWith('invalid')) return null;
   const inModel = explainByModel(pair, theirs);
   if (inModel !== null) return inModel;
   const rules = rulesOf(pair.pattern);

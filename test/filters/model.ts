@@ -32,16 +32,13 @@ export function modelMatches(
   event: string,
   defects: ReadonlySet<Defect> = new Set(),
 ): boolean {
-  const leaves = leavesOf(parseExact(event));
-  if (defects.has('empty-names')) {
-    for (const key of leaves.keys()) {
-      const path = JSON.parse(key) as string[];
-      if (path.length > 1 && path.includes('')) leaves.delete(key);
-    }
-  }
-  return expand(parseExact(pattern) as Fields, []).some((rule) => {
-    const named = defects.has('empty-names') ? rule.map(withoutEmptyName) : rule;
-    const asked = defects.has('last-write-wins') ? lastOfEach(named) : named;
+  const all = leavesOf(parseExact(event));
+  const written = expand(parseExact(pattern) as Fields, []);
+  const isJoined = defects.has('empty-names');
+  const rules = isJoined ? written.map((rule) => rule.map(joinedName)) : written;
+  const leaves = isJoined ? joinNames(all, rules.flat()) : all;
+  return rules.some((rule) => {
+    const asked = defects.has('last-write-wins') ? lastOfEach(rule) : rule;
     return matchesRule(inOrder(asked), leaves, new Map(), defects, []);
   });
 }
@@ -80,9 +77,27 @@ function expand(pattern: Fields, path: readonly string[]): Asked[][] {
   return rules;
 }
 
-// The matcher joins names with dots, and puts none behind what is empty.
-const withoutEmptyName = (asked: Asked): Asked =>
-  asked.path.length === 2 && asked.path[0] === '' ? { ...asked, path: asked.path.slice(1) } : asked;
+// The matcher joins names with dots, but puts none behind what is empty.
+const joinedName = ({ path, list }: Asked): Asked => {
+  const parent = path.slice(0, -1).join('.');
+  return { path: [parent === '' ? (path.at(-1) ?? '') : path.join('.')], list };
+};
+
+/** The leaves as the matcher finds them: it skips each field of which no pattern has the name, and splits those names at their dots again. */
+function joinNames(leaves: ReadonlyMap<string, Leaf[]>, asked: readonly Asked[]): Map<string, Leaf[]> {
+  // Java leaves out what is empty at the end.
+  const used = new Set(
+    asked.flatMap(({ path: [name = ''] }) => (name === '' ? [''] : name.replace(/\.$/u, '').split('.'))),
+  );
+  const joinedLeaves = new Map<string, Leaf[]>();
+  for (const [key, found] of leaves) {
+    const path = JSON.parse(key) as string[];
+    if (!path.every((name) => used.has(name))) continue;
+    const name = keyOf([path.join('.')]);
+    joinedLeaves.set(name, [...(joinedLeaves.get(name) ?? []), ...found]);
+  }
+  return joinedLeaves;
+}
 
 const keyOf = (path: readonly string[]): string => JSON.stringify(path);
 
@@ -197,7 +212,8 @@ function isAnyCaseBesideWildcard(list: readonly Json[]): boolean {
 /** Whether an affix is a text and a quotation mark: that of the matcher, which puts each text into such. */
 function isAffix(asked: Json, value: string): boolean {
   const [[name, operand] = ['', undefined]] = isPart(asked) ? Object.entries(asked) : [];
-  const affix = isPart(operand) ? (operand as Fields)['equals-ignore-case'] : operand;
+  const isNested = isPart(operand) && !Array.isArray(operand);
+  const affix = isNested ? (operand as Fields)['equals-ignore-case'] : operand;
   const quoted = name === 'prefix' ? `${value}"` : `"${value}`;
   return (
     (name === 'prefix' || name === 'suffix') &&

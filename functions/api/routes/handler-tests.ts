@@ -28,6 +28,11 @@ const ShownTest = z
       .strictObject({ statusCode: z.int().nullable(), body: z.string().nullable(), durationMs: z.number() })
       .nullable()
       .describe('What came back; null when nothing was sent'),
+    filter: z
+      .strictObject({ matches: z.boolean().nullable(), reasons: z.array(z.string()).optional() })
+      .describe(
+        'Whether the filter of the handler lets the event through, and if not, why. The test runs all the same. `matches` is null when it cannot be told',
+      ),
   })
   .openapi('HandlerTest');
 

@@ -79,6 +79,7 @@ const declared: Record<string, number[]> = {
   'GET /v1/recoveries': [200, 400],
   'GET /v1/recoveries/{id}': [200, 400, 404],
   'POST /v1/recoveries/{id}/cancel': [200, 400, 404, 409],
+  'POST /v1/filters/test': [200, 400, 413],
   'GET /v1/executions': [200, 400],
   'GET /v1/executions/{id}': [200, 400, 404],
   'POST /v1/executions/{id}/retry': [202, 400, 404, 409],
@@ -309,6 +310,11 @@ describe('GET /v1/openapi.json', () => {
         ['/v1/handlers/test', {}],
         ['/v1/handlers/test', large],
       ],
+      'POST /v1/filters/test': [
+        ['/v1/filters/test', { filter: { a: [1] }, event: { a: 1 } }],
+        ['/v1/filters/test', { filter: { a: 1 }, event: {} }],
+        ['/v1/filters/test', large],
+      ],
       'GET /v1/executions': [['/v1/executions'], ['/v1/executions?limit=0']],
       'GET /v1/executions/{id}': [
         [`/v1/executions/${execution.id}`],
@@ -404,7 +410,7 @@ describe('GET /v1/openapi.json', () => {
         parameters.length,
       );
       const takesBody =
-        /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|handlers\/test|handlers\/\{id\}\/recover|dead-letters\/redrive)$/u.test(
+        /^(?:PUT|PATCH)|POST \/v1\/(?:\w+|(?:handlers|filters)\/test|handlers\/\{id\}\/recover|dead-letters\/redrive)$/u.test(
           route,
         );
       expect([route, requestBody?.required]).toEqual([route, takesBody ? true : undefined]);
@@ -432,7 +438,7 @@ describe('GET /v1/openapi.json', () => {
       retry: { schedule: 'default' },
       rateLimit: null,
     });
-    expect(schema.properties.filter).toMatchObject({ type: 'null' });
+    expect(schema.properties.filter).toMatchObject({ type: ['object', 'null'] });
     expect(schema.properties.transform).toMatchObject({ type: ['string', 'null'], maxLength: 8192 });
     expect(schema.properties.rateLimit).toMatchObject({
       type: ['object', 'null'],

@@ -27,6 +27,7 @@ describe('parseEvent', () => {
         time: '2026-11-23T10:00:00.000Z',
         objectId: 12,
         detail: { objectId: 12, data: { id: 12, name: 'Ada' } },
+        json: JSON.parse(raw) as unknown,
         raw,
       },
     });

@@ -134,21 +134,11 @@ const bad: [name: string, change: object, fields: string[]][] = [
   ['several faults at once', { name: '', priority: 0, extra: 1 }, ['extra', 'name', 'priority']],
 ];
 
-const notYet: [name: string, change: object, field: string][] = [
-  ['a filter', { filter: { source: ['billing'] } }, 'filter'],
-];
-
 describe('POST /v1/handlers, 400', () => {
   it.each(bad)('%s', async (_, change, fields) => {
     const answer = await post({ ...aHandlerInput(), ...change });
     expect(fieldsOf(answer, 400).toSorted()).toEqual(fields);
     expect((await api.store.readAll()).handlers).toEqual([]);
-  });
-
-  it.each(notYet)('not available yet: %s', async (_, change, field) => {
-    const answer = await post({ ...aHandlerInput(), ...change });
-    expect(fieldsOf(answer, 400)).toEqual([field]);
-    expect(messageOf(answer, field)).toContain('not available yet');
   });
 
   it('proposes a URL, an event type and the setting that is needed', async () => {

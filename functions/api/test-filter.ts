@@ -1,0 +1,12 @@
+import { explainMismatch } from '../../shared/events/explain-mismatch.ts';
+import type { CompiledFilter } from '../../shared/events/filter.ts';
+import { matchesFilter, type FilteredEvent } from '../../shared/events/match-filter.ts';
+
+/** Whether a filter matches an event, and the conditions that fail when it does not. */
+export type FilterTest = { matches: boolean; reasons?: string[] };
+
+/** Throws TooManyStepsError. */
+export const testFilter = (filter: CompiledFilter, event: FilteredEvent): FilterTest =>
+  matchesFilter(filter, event)
+    ? { matches: true }
+    : { matches: false, reasons: explainMismatch(filter, event) };
