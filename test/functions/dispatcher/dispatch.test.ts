@@ -2,7 +2,8 @@ import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import packageJson from '../../../package.json' with { type: 'json' };
 import { summarize } from '../../../shared/executions/execution.ts';
-import { anEvent } from '../../support/builders.ts';
+import type { Handler } from '../../../shared/handlers/handler.ts';
+import { aHandler, anEvent } from '../../support/builders.ts';
 import { closedPort, startRawServer, startReceiver } from '../../support/http-server.ts';
 import { answerInCrowds, answerTogether, crowdsOf100, noteTimes } from './answers.ts';
 import { aMessage, inMs, startDispatcher } from './dispatcher.ts';
@@ -37,6 +38,53 @@ describe('dispatchBatch: an event and its handlers', () => {
       problems: [],
     });
     expect(receiver.requests.map(({ path }) => path).toSorted()).toEqual(['/0', '/1', '/2']);
+  });
+
+  it('delivers to the handlers whose filter matches, and logs nothing of the others', async () => {
+    await using receiver = await startReceiver();
+    const filters: Record<string, Handler['filter']> = {
+      matching: { source: ['billing'], detail: { data: { name: [{ prefix: 'A' }], balance: [{ numeric: ['<', 0] }] } } },
+      'as-written': { detail: { data: { id: [12] } } },
+      other: { detail: { data: { name: ['Bob'] } } },
+      absent: { detail: { data: { iban: [{ exists: true }] } } },
+    };
+    for (const [path, filter] of Object.entries(filters))
+      await dispatcher.register({ filter, target: { url: `${receiver.url}/${path}` } });
+    const withNumber = (id: string) => anEvent().replace('"id":12,"name"', `"id":${id},"balance":-0.10,"name"`);
+    expect(await dispatcher.dispatch([aMessage({ body: withNumber('12') })])).toMatchObject({
+      executions: { ...nothing, succeeded: 2 },
+      problems: [],
+    });
+    expect(receiver.requests.map(({ path }) => path).toSorted()).toEqual(['/as-written', '/matching']);
+    await dispatcher.dispatch([aMessage({ body: withNumber('12.0') })]);
+    expect(receiver.requests.map(({ path }) => path).slice(2)).toEqual(['/matching']);
+  });
+
+  it('fails the execution of a handler whose filter is not good any more, and delivers to the others', async () => {
+    await using receiver = await startReceiver();
+    const broken = { detail: { name: [{ 'of-an-older-version': 1 }] } };
+    const handler = { ...aHandler({ target: { url: `${receiver.url}/broken` } }), filter: broken };
+    await dispatcher.registerAs(handler);
+    await dispatcher.register({ target: { url: `${receiver.url}/whole` } });
+    expect(await dispatcher.dispatch([aMessage()])).toMatchObject({
+      failedMessageIds: [],
+      executions: { ...nothing, succeeded: 1, failed: 1 },
+    });
+    expect(receiver.requests.map(({ path }) => path)).toEqual(['/whole']);
+    const [record] = await dispatcher.logOf(handler);
+    expect(record?.attempts.at(-1)?.error).toMatch(/^filter: filter\.detail\.name\[0\]\.of-an-older-version is no operator/u);
+  });
+
+  it('fails the execution where it would take too long to tell whether the filter matches, at little cost', async () => {
+    await using receiver = await startReceiver();
+    const filter = { detail: { data: { x: { a: [1] } }, $or: Array.from({ length: 400 }, (_, index) => ({ data: { x: { b: [index] } } })) } };
+    const handler = await dispatcher.register({ filter, target: { url: receiver.url } });
+    const data = { x: Array.from({ length: 20_000 }, () => ({ a: 1 })) };
+    const body = anEvent({ detail: { objectId: 1, data } });
+    expect(await dispatcher.dispatch([aMessage({ body })])).toMatchObject({ executions: { ...nothing, failed: 1 } });
+    const [record] = await dispatcher.logOf(handler);
+    expect(record?.attempts.at(-1)?.error).toMatch(/^filter: .+ more than 5000000 steps/u);
+    expect(receiver.requests).toEqual([]);
   });
 
   it('calls a handler once when several of its patterns match', async () => {

@@ -95,3 +95,28 @@ it('reads the log consistently, or it would leave there what was held a moment a
   expect(reads).toHaveLength(1);
   expect(reads[0]).toContain('"ConsistentRead":true');
 });
+
+it('goes on with a handler whose filter has changed while it was held', async () => {
+  const { behind, paths } = await aChain();
+  await lane.dispatch();
+  expect(await stateOf(behind)).toEqual([{ status: 'held', reason: 'halted' }]);
+  const { handler, sealedSecrets } = await lane.store.get(behind.id);
+  const filter = { detail: { data: { name: ['nobody'] } } };
+  await lane.store.replace({ handler: { ...handler, filter, version: 2 }, sealedSecrets }, 1);
+  lane.clock.advance(11_000);
+  await lane.retryDue();
+  await lane.dispatchSentAgain();
+  expect(paths()).toEqual(once);
+  expect(await stateOf(behind)).toEqual([{ status: 'succeeded' }]);
+});
+
+it('is not halted by a handler whose filter does not match', async () => {
+  const receiver = await lane.startReceiver((_, response) => void response.writeHead(503).end());
+  const filter = { detail: { data: { name: ['nobody'] } } };
+  await lane.register({ priority: 1, onFailure: 'halt', filter, target: { url: receiver.url } });
+  const other = await lane.startReceiver((_, response) => void response.writeHead(204).end());
+  const behind = await lane.register({ priority: 2, target: { url: other.url } });
+  await lane.dispatch();
+  expect(receiver.requests).toEqual([]);
+  expect(await stateOf(behind)).toEqual([{ status: 'succeeded' }]);
+});

@@ -662,10 +662,30 @@ describe('an execution', () => {
       ['halts no more', { onFailure: 'continue' }],
       ['comes after it now', { priority: 2 }],
       ['has nothing to do with such events any more', { events: ['client.delete'] }],
+      ['has a filter that does not match', { filter: { detail: { data: { name: ['Bob'] } } } }],
     ] as [string, Partial<Handler>][])('which %s goes on', async (_, change) => {
       const { halting, behind } = await logHalted({ status: 'failed' });
       const { sealedSecrets } = await lane.store.get(halting.id);
       await lane.store.replace({ handler: { ...halting, ...change, version: 2 }, sealedSecrets }, 1);
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
+    });
+
+    it('whose filter matches stays there', async () => {
+      const { halting, behind } = await logHalted({ status: 'failed' });
+      const { sealedSecrets } = await lane.store.get(halting.id);
+      const filter = { 'detail-type': ['client.create'], detail: { data: { name: [{ prefix: 'A' }] } } };
+      await lane.store.replace({ handler: { ...halting, filter, version: 2 }, sealedSecrets }, 1);
+      const { id } = await recoverNow(behind);
+      await sweepUntilEnded(id);
+      expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 0 });
+    });
+
+    it('behind one that never had the event, whose filter does not match, goes on at once', async () => {
+      const { behind } = await logHalted({ status: 'succeeded' });
+      const filter = { detail: { data: { name: ['Bob'] } } };
+      await lane.register({ ...eventsOf, filter, onFailure: 'halt', priority: 1 });
       const { id } = await recoverNow(behind);
       await sweepUntilEnded(id);
       expect(await recoveries.get(id)).toMatchObject({ status: 'done', found: 50, released: 50 });
