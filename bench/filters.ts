@@ -20,7 +20,10 @@ type Kind = { name: string; filter: (index: number) => Filter };
 const kinds: Kind[] = [
   { name: 'an exact value', filter: (index) => ({ detail: { data: { companyId: [index] } } }) },
   { name: 'a prefix', filter: (index) => ({ detail: { data: { name: [{ prefix: `Client ${index}` }] } } }) },
-  { name: 'a comparison', filter: (index) => ({ detail: { data: { quantity: [{ numeric: ['>=', index, '<', index + 10] }] } } }) },
+  {
+    name: 'a comparison',
+    filter: (index) => ({ detail: { data: { quantity: [{ numeric: ['>=', index, '<', index + 10] }] } } }),
+  },
   {
     name: 'several conditions',
     filter: (index) => ({
@@ -49,9 +52,15 @@ const event = anEvent({
       status: 'active',
       balance: '12.5000',
       tags: ['wholesale', 'eu'],
-      contacts: { email: 'noc@northwind.example', billingEmail: 'billing@northwind.example', address: 'Harbour Street 4' },
+      contacts: {
+        email: 'noc@northwind.example',
+        billingEmail: 'billing@northwind.example',
+        address: 'Harbour Street 4',
+      },
       taxId: 'NL001234567B01',
-      customFields: Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`field${index}`, `value ${index}`])),
+      customFields: Object.fromEntries(
+        Array.from({ length: 40 }, (_, index) => [`field${index}`, `value ${index}`]),
+      ),
     },
   },
 });
@@ -76,8 +85,12 @@ for (const { name, filter } of [...kinds, { name: 'one of these kinds', filter: 
 }
 console.log('');
 const all = Array.from({ length: handlerCount }, (_, index) => mixed(index));
-console.log(`compiling all filters once, as at a change of any handler: ${median(20, () => all.map(compileFilter)).toFixed(1)} ms`);
-console.log(`parsing the event: ${median(1000, () => JSON.parse(event)).toFixed(3)} ms; with the spelling of its numbers: ${median(1000, () => parseExact(event)).toFixed(3)} ms`);
+console.log(
+  `compiling all filters once, as at a change of any handler: ${median(20, () => all.map(compileFilter)).toFixed(1)} ms`,
+);
+console.log(
+  `parsing the event: ${median(1000, () => JSON.parse(event)).toFixed(3)} ms; with the spelling of its numbers: ${median(1000, () => parseExact(event)).toFixed(3)} ms`,
+);
 
 function mixed(index: number): Filter {
   return (kinds[index % kinds.length] as Kind).filter(index);
@@ -93,7 +106,9 @@ function read() {
 function naiveMatches(texts: readonly string[]): number {
   return texts.filter((text) => {
     const compiled = compileFilter(parseExact(text));
-    return compiled.ok && matchesFilter(compiled.filter, filteredEvent({ raw: event, json: JSON.parse(event) }));
+    return (
+      compiled.ok && matchesFilter(compiled.filter, filteredEvent({ raw: event, json: JSON.parse(event) }))
+    );
   }).length;
 }
 

@@ -102,7 +102,7 @@ export function holdsFor({ texts, numbers, words, tests }: Condition, leaf: Leaf
   } else if (leaf === null || typeof leaf === 'boolean') {
     if (words.has(leaf)) return true;
   } else if (numbers.size > 0 && numbers.has(numberText(leaf) ?? '')) return true;
-  return tests.length > 0 && tests.some(({ matches }) => matches(leaf));
+  return tests.some(({ matches }) => matches(leaf));
 }
 
 const operators = [

@@ -20,10 +20,10 @@ export const reasons = {
     'Addresses, in cidr and as exact values: the matcher compares them by their digits from the left, and stops at the first that decides. So an IPv6 address lies in an IPv4 block that begins like it, and two spellings of an address are one value.',
   'surrogates-as-question-marks':
     'Characters beyond U+FFFF with equals-ignore-case: the matcher takes them apart into halves, and looks for question marks.',
-  'any-case-beside-wildcard':
-    'equals-ignore-case and wildcard in one list: the matcher then lets texts through that are neither.',
-  'any-case-beside-wildcard-missed':
-    'equals-ignore-case and wildcard in one list: the matcher then misses texts that are one of them.',
+  'beside-wildcard':
+    'wildcard and equals-ignore-case or suffix in one list: the matcher then lets texts through that are neither.',
+  'beside-wildcard-missed':
+    'wildcard and equals-ignore-case or suffix in one list: the matcher then misses texts that are one of them.',
   'quote-marks':
     'A prefix or suffix that is the text itself and a quotation mark: the matcher puts texts into such, and takes its own for one of the text.',
   'ways-disturb-one-another':

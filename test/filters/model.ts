@@ -11,8 +11,8 @@ export type Defect =
   | 'exists-by-order'
   | 'address-by-first-digits'
   | 'surrogates-as-question-marks'
-  | 'any-case-beside-wildcard'
-  | 'any-case-beside-wildcard-missed'
+  | 'beside-wildcard'
+  | 'beside-wildcard-missed'
   | 'quote-marks'
   | 'number-beside-address'
   | 'empty-names';
@@ -189,9 +189,9 @@ function holdsByModel(list: readonly Json[], value: Json, defects: ReadonlySet<D
     if (digits !== null && list.some((one) => lies(digits, one, isText))) return true;
   }
   if (text !== null && defects.has('number-beside-address') && list.some(isAddress)) return false;
-  if (isText && isAnyCaseBesideWildcard(list)) {
-    if (defects.has('any-case-beside-wildcard')) return true;
-    if (defects.has('any-case-beside-wildcard-missed')) return false;
+  if (isText && isBesideWildcard(list)) {
+    if (defects.has('beside-wildcard')) return true;
+    if (defects.has('beside-wildcard-missed')) return false;
   }
   if (isText && defects.has('quote-marks')) {
     if (list.some((one) => isAffix(one, value))) return true;
@@ -204,9 +204,9 @@ function holdsByModel(list: readonly Json[], value: Json, defects: ReadonlySet<D
   return holds(list, value);
 }
 
-function isAnyCaseBesideWildcard(list: readonly Json[]): boolean {
+function isBesideWildcard(list: readonly Json[]): boolean {
   const written = JSON.stringify(list);
-  return written.includes('"wildcard"') && written.includes('equals-ignore-case');
+  return written.includes('"wildcard"') && /"(?:equals-ignore-case|suffix)"/u.test(written);
 }
 
 /** Whether an affix is a text and a quotation mark: that of the matcher, which puts each text into such. */

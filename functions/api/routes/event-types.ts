@@ -33,7 +33,9 @@ const EventType = z
       .enum(['warn', 'strict'])
       .describe('What becomes of an event that is not what the schema says'),
     version: z.int().describe('Raised by every change; 0 for a built-in type of which nothing was set'),
-    enabledHandlers: z.int().describe('How many enabled handlers would run for it, wildcards too'),
+    enabledHandlers: z
+      .int()
+      .describe('How many enabled handlers ask for it, wildcards too, whatever their filters'),
   })
   .openapi('EventType');
 type EventType = z.output<typeof EventType>;

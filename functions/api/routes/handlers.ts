@@ -66,7 +66,10 @@ const list = createRoute({
   summary: 'Handlers by priority, then name',
   request: {
     query: z.strictObject({
-      event: z.string().optional().describe('Those that would run for this event type, wildcards too'),
+      event: z
+        .string()
+        .optional()
+        .describe('Those that ask for this event type, wildcards too, whatever their filters'),
       type: z.enum(['http', 'script']).optional().describe("The target's type"),
       status: HandlerStatus.optional().describe('Without it: enabled and disabled ones'),
       q: z
@@ -130,7 +133,8 @@ const patch = createRoute({
   operationId: 'patchHandler',
   tags: ['Handlers'],
   security: needs('admin'),
-  summary: 'Change some fields (JSON Merge Patch); another target.type replaces the target',
+  summary:
+    'Change some fields (JSON Merge Patch); another target.type replaces the target, and a filter the filter',
   request: { ...id, ...ifMatch, ...jsonBody(HandlerPatch) },
   responses: { 200: handlerAnswer, ...problems(400, 404, 412, 413), 409: tooMany },
 });

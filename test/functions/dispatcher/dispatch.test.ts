@@ -43,14 +43,18 @@ describe('dispatchBatch: an event and its handlers', () => {
   it('delivers to the handlers whose filter matches, and logs nothing of the others', async () => {
     await using receiver = await startReceiver();
     const filters: Record<string, Handler['filter']> = {
-      matching: { source: ['billing'], detail: { data: { name: [{ prefix: 'A' }], balance: [{ numeric: ['<', 0] }] } } },
+      matching: {
+        source: ['billing'],
+        detail: { data: { name: [{ prefix: 'A' }], balance: [{ numeric: ['<', 0] }] } },
+      },
       'as-written': { detail: { data: { id: [12] } } },
       other: { detail: { data: { name: ['Bob'] } } },
       absent: { detail: { data: { iban: [{ exists: true }] } } },
     };
     for (const [path, filter] of Object.entries(filters))
       await dispatcher.register({ filter, target: { url: `${receiver.url}/${path}` } });
-    const withNumber = (id: string) => anEvent().replace('"id":12,"name"', `"id":${id},"balance":-0.10,"name"`);
+    const withNumber = (id: string) =>
+      anEvent().replace('"id":12,"name"', `"id":${id},"balance":-0.10,"name"`);
     expect(await dispatcher.dispatch([aMessage({ body: withNumber('12') })])).toMatchObject({
       executions: { ...nothing, succeeded: 2 },
       problems: [],
@@ -72,16 +76,25 @@ describe('dispatchBatch: an event and its handlers', () => {
     });
     expect(receiver.requests.map(({ path }) => path)).toEqual(['/whole']);
     const [record] = await dispatcher.logOf(handler);
-    expect(record?.attempts.at(-1)?.error).toMatch(/^filter: filter\.detail\.name\[0\]\.of-an-older-version is no operator/u);
+    expect(record?.attempts.at(-1)?.error).toMatch(
+      /^filter: filter\.detail\.name\[0\]\.of-an-older-version is no operator/u,
+    );
   });
 
   it('fails the execution where it would take too long to tell whether the filter matches, at little cost', async () => {
     await using receiver = await startReceiver();
-    const filter = { detail: { data: { x: { a: [1] } }, $or: Array.from({ length: 400 }, (_, index) => ({ data: { x: { b: [index] } } })) } };
+    const filter = {
+      detail: {
+        data: { x: { a: [1] } },
+        $or: Array.from({ length: 400 }, (_, index) => ({ data: { x: { b: [index] } } })),
+      },
+    };
     const handler = await dispatcher.register({ filter, target: { url: receiver.url } });
     const data = { x: Array.from({ length: 20_000 }, () => ({ a: 1 })) };
     const body = anEvent({ detail: { objectId: 1, data } });
-    expect(await dispatcher.dispatch([aMessage({ body })])).toMatchObject({ executions: { ...nothing, failed: 1 } });
+    expect(await dispatcher.dispatch([aMessage({ body })])).toMatchObject({
+      executions: { ...nothing, failed: 1 },
+    });
     const [record] = await dispatcher.logOf(handler);
     expect(record?.attempts.at(-1)?.error).toMatch(/^filter: .+ more than 5000000 steps/u);
     expect(receiver.requests).toEqual([]);

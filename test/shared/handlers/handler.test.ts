@@ -334,16 +334,6 @@ describe('keys that could change an object itself', () => {
   });
 });
 
-describe('what is not available yet', () => {
-  const message = 'not available yet: leave it out';
-  it.each([['filter', { filter: { source: ['billing'] } }]])(
-    'refuses %s with any value but its default',
-    (field, changes) => {
-      expect(problemsOf(changes)).toEqual([`${field}: ${message}`]);
-    },
-  );
-});
-
 describe('a target', () => {
   it.each([{ type: 'queue' }, { type: null }, { type: ['http'] }, { url: 'https://crm.example' }, {}])(
     'refuses the type of %j',

@@ -28,7 +28,9 @@ describe('POST /v1/filters/test', () => {
     const { status, body } = await test({ source: ['billing'], detail: { data: { name: ['Ada'] } } }, event);
     expect(status).toBe(200);
     expect(body).toEqual({ matches: true });
-    expect((await test({ detail: { data: { name: ['Bob'], id: [{ numeric: ['>', 12] }] } } }, event)).body).toEqual({
+    expect(
+      (await test({ detail: { data: { name: ['Bob'], id: [{ numeric: ['>', 12] }] } } }, event)).body,
+    ).toEqual({
       matches: false,
       reasons: [
         'detail.data.name is "Ada", but must be "Bob"',
@@ -39,7 +41,10 @@ describe('POST /v1/filters/test', () => {
 
   it('200: the event is not validated, and may be a part of one', async () => {
     expect((await test({ a: [null] }, { a: null })).body).toEqual({ matches: true });
-    expect((await test({ a: [1] }, {})).body).toEqual({ matches: false, reasons: ['a is absent, but must be 1'] });
+    expect((await test({ a: [1] }, {})).body).toEqual({
+      matches: false,
+      reasons: ['a is absent, but must be 1'],
+    });
   });
 
   it.each([
@@ -47,14 +52,25 @@ describe('POST /v1/filters/test', () => {
     ['{"a":[300.0]}', '{"a":300.0}', true],
     ['{"a":[12345678901234567891]}', '{"a":12345678901234567890}', false],
     ['{"__proto__":{"x":["y"]}}', '{"__proto__":{"x":"y"}}', true],
-    ['{"a":{"__proto__":[{"exists":true}],"constructor":[{"exists":false}]}}', '{"a":{"__proto__":"y"}}', true],
+    [
+      '{"a":{"__proto__":[{"exists":true}],"constructor":[{"exists":false}]}}',
+      '{"a":{"__proto__":"y"}}',
+      true,
+    ],
   ])('200: %s against %s, as they are written', async (filter, event, matches) => {
-    const { status, body } = await api.request('POST', '/v1/filters/test', `{"filter":${filter},"event":${event}}`);
+    const { status, body } = await api.request(
+      'POST',
+      '/v1/filters/test',
+      `{"filter":${filter},"event":${event}}`,
+    );
     expect([status, body.matches]).toEqual([200, matches]);
   });
 
   it.each<[unknown, string[]]>([
-    [{ detail: { data: { balance: [{ numeric: ['<', '0'] }] } } }, ['filter.detail.data.balance[0].numeric[1]']],
+    [
+      { detail: { data: { balance: [{ numeric: ['<', '0'] }] } } },
+      ['filter.detail.data.balance[0].numeric[1]'],
+    ],
     [{ source: 'billing', detail: {} }, ['filter.source', 'filter.detail']],
     [{ 'a.b': [] }, ['filter["a.b"]']],
     [{ $or: [{ a: [1] }, { b: [{ prefix: ['x'] }] }] }, ['filter.$or[1].b[0].prefix']],
@@ -67,9 +83,12 @@ describe('POST /v1/filters/test', () => {
   });
 
   it('400: no event, no filter, and what is not asked for', async () => {
-    expect(fieldsOf(await api.request('POST', '/v1/filters/test', { filter: { a: [1] } }), 400)).toEqual(['event']);
+    expect(fieldsOf(await api.request('POST', '/v1/filters/test', { filter: { a: [1] } }), 400)).toEqual([
+      'event',
+    ]);
     expect(fieldsOf(await api.request('POST', '/v1/filters/test', { event: {} }), 400)).toEqual(['filter']);
-    for (const event of ['x', [], null, 1]) expect(fieldsOf(await test({ a: [1] }, event), 400)).toEqual(['event']);
+    for (const event of ['x', [], null, 1])
+      expect(fieldsOf(await test({ a: [1] }, event), 400)).toEqual(['event']);
     const more = { filter: { a: [1] }, event: {}, handler: {} };
     expect(fieldsOf(await api.request('POST', '/v1/filters/test', more), 400)).toEqual(['handler']);
   });
@@ -97,15 +116,20 @@ describe('the filter of a handler', () => {
     expect(await textOf('GET', `/v1/handlers/${id}`)).toContain(`"filter":${filter}`);
     expect(await textOf('GET', '/v1/handlers')).toContain(`"filter":${filter}`);
     expect(await textOf('GET', '/v1/audit')).toContain(`"filter":${filter}`);
-    expect(await textOf('PUT', `/v1/handlers/${id}`, withFilter('{"a":[1.50]}'))).toContain('"filter":{"a":[1.50]}');
+    expect(await textOf('PUT', `/v1/handlers/${id}`, withFilter('{"a":[1.50]}'))).toContain(
+      '"filter":{"a":[1.50]}',
+    );
     expect(await textOf('POST', `/v1/handlers/${id}/disable`)).toContain('"filter":{"a":[1.50]}');
-    expect(await textOf('PATCH', `/v1/handlers/${id}`, '{"filter":{"b":[2.50]}}')).toContain('"filter":{"b":[2.50]}');
+    expect(await textOf('PATCH', `/v1/handlers/${id}`, '{"filter":{"b":[2.50]}}')).toContain(
+      '"filter":{"b":[2.50]}',
+    );
     expect(await textOf('PATCH', `/v1/handlers/${id}`, '{"name":"n"}')).toContain('"filter":{"b":[2.50]}');
   });
 
   it('200: is replaced as a whole by a patch, taken away by null, and left alone by others', async () => {
     const { id } = await api.create({ filter: { source: ['a'], detail: { x: [1] } } });
-    const patch = async (changes: object) => (await api.request('PATCH', `/v1/handlers/${id}`, changes)).body.filter;
+    const patch = async (changes: object) =>
+      (await api.request('PATCH', `/v1/handlers/${id}`, changes)).body.filter;
     expect(await patch({ priority: 5 })).toEqual({ source: ['a'], detail: { x: [1] } });
     expect(await patch({ filter: { detail: { y: [2] } } })).toEqual({ detail: { y: [2] } });
     expect(await patch({ filter: null })).toBeNull();
@@ -116,7 +140,9 @@ describe('the filter of a handler', () => {
     const { id } = await api.create();
     const filter = { detail: { a: null, b: [{ exists: 1 }] } };
     const fields = ['filter.detail.a', 'filter.detail.b[0].exists'];
-    expect(fieldsOf(await api.request('POST', '/v1/handlers', { ...aHandlerInput(), filter }), 400)).toEqual(fields);
+    expect(fieldsOf(await api.request('POST', '/v1/handlers', { ...aHandlerInput(), filter }), 400)).toEqual(
+      fields,
+    );
     expect(fieldsOf(await api.request('PATCH', `/v1/handlers/${id}`, { filter }), 400)).toEqual(fields);
     const unsaved = { handler: { ...aHandlerInput(), filter }, send: false };
     expect(fieldsOf(await api.request('POST', '/v1/handlers/test', unsaved), 400)).toEqual(
@@ -133,7 +159,9 @@ describe('the filter of a handler', () => {
       request: { type: 'http' },
       filter: { matches: false, reasons: ['detail.data.name is "Ada", but must be "Bob"'] },
     });
-    expect((await run({ handler, event: { ...event, data: { name: 'Bob' } } })).filter).toEqual({ matches: true });
+    expect((await run({ handler, event: { ...event, data: { name: 'Bob' } } })).filter).toEqual({
+      matches: true,
+    });
     expect((await run({ handler: aHandlerInput(), event })).filter).toEqual({ matches: true });
   });
 
