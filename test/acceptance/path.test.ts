@@ -167,6 +167,27 @@ describe('what goes wrong', () => {
   });
 });
 
+describe('a filter', () => {
+  it('lets through what it matches, with numbers as they were written, and leaves no trace of the rest', async () => {
+    const type = system.newType();
+    const filter = {
+      source: ['acceptance'],
+      detail: { data: { name: [{ prefix: 'A' }], balance: [{ numeric: ['<', 0] }] } },
+    };
+    const filtered = await system.createHandler({ events: [type], url: `${receiver.url}/filtered`, filter });
+    const all = await system.createHandler({ events: [type], url: `${receiver.url}/ok` });
+    for (const data of [
+      { name: 'Ada', balance: -1 },
+      { name: 'Bob', balance: -1 },
+      { name: 'Ada', balance: '-1' },
+    ])
+      await system.putEvents({ type, detail: { data } });
+    await system.waitForExecutions(all.id, 3);
+    expect(await system.waitForExecutions(filtered.id, 1)).toMatchObject([{ status: 'succeeded' }]);
+    expect(receivedAt('/filtered')).toHaveLength(1);
+  });
+});
+
 describe('an edit', () => {
   it('works for every event published one second after the answer', async () => {
     const type = system.newType();
