@@ -1,6 +1,6 @@
 // Pure core: imports nothing but its own kind.
 import { numberText, parseExact } from './exact-json.ts';
-import type { Asked, CompiledFilter, Or, Shape } from './filter.ts';
+import type { Asked, CompiledFilter, Field, Or, Shape } from './filter.ts';
 import { holdsFor, type Condition } from './filter-condition.ts';
 
 /** The JSON of an event, as filters want it. */
@@ -143,8 +143,7 @@ const lengthOf = (leaf: unknown): number =>
 function evaluateFields(shapes: readonly Shape[], object: Record<string, unknown>, meter: Meter): Answer {
   const [shape] = shapes;
   if (shape === undefined || shapes.length > 1) {
-    const ors = shapes.flatMap((one) => [...one.ors, ...one.jointOrs]);
-    return evaluateTogether(shapes, ors, object, meter);
+    return evaluateTogether(shapes, mergedShapes(shapes).ors, object, meter);
   }
   let answer = evaluateTogether(shapes, shape.jointOrs, object, meter);
   for (const { ways } of shape.ors) {
@@ -174,8 +173,9 @@ function evaluateTogether(
   const [or, ...others] = ors;
   if (or === undefined) return evaluateNamed(shapes, object, meter);
   let best: Answer = no;
+  const named = shapes.reduce((sum, { fields }) => sum + fields.length, 1);
   for (const way of or.ways) {
-    spend(meter, 1);
+    spend(meter, named + way.fields.length);
     const answer = evaluateTogether(
       [...shapes, way],
       [...others, ...way.ors, ...way.jointOrs],
@@ -190,28 +190,36 @@ function evaluateTogether(
 
 function evaluateNamed(shapes: readonly Shape[], object: Record<string, unknown>, meter: Meter): Answer {
   const [shape] = shapes;
+  const fields = shape !== undefined && shapes.length === 1 ? shape.fields : mergedShapes(shapes).fields;
   let answer: Answer = absent;
-  if (shape !== undefined && shapes.length === 1) {
-    for (const field of shape.fields) {
-      answer = both(answer, evaluate(field, memberOf(object, field.name), false, meter));
-      if (answer === no) return no;
-    }
-    return answer;
+  for (const field of fields) {
+    answer = both(answer, evaluate(field, memberOf(object, field.name), false, meter));
+    if (answer === no) return no;
   }
+  return answer;
+}
+
+type Merged = { fields: readonly Field[]; ors: readonly Or[] };
+const merged = new WeakMap<readonly Shape[], Merged>();
+
+/** All that several shapes ask of one object. The same list of them is asked of every element of a list. */
+function mergedShapes(shapes: readonly Shape[]): Merged {
+  const known = merged.get(shapes);
+  if (known !== undefined) return known;
   const byName = Map.groupBy(
     shapes.flatMap(({ fields }) => fields),
     ({ name }) => name,
   );
-  for (const [name, fields] of byName) {
-    spend(meter, fields.length);
-    const asked = {
-      conditions: fields.flatMap(({ conditions }) => conditions),
-      shapes: fields.flatMap((field) => field.shapes),
-    };
-    answer = both(answer, evaluate(asked, memberOf(object, name), false, meter));
-    if (answer === no) return no;
-  }
-  return answer;
+  const made = {
+    fields: [...byName].map(([name, same]) => ({
+      name,
+      conditions: same.flatMap(({ conditions }) => conditions),
+      shapes: same.flatMap((field) => field.shapes),
+    })),
+    ors: shapes.flatMap(({ ors, jointOrs }) => [...ors, ...jointOrs]),
+  };
+  merged.set(shapes, made);
+  return made;
 }
 
 /** Undefined when there is none: what objects inherit is nobody's field. */
