@@ -87,7 +87,7 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
     }
     const warnings = sentencesOf(verdict.problems);
     // Not its data: they are in the log, for as long as that is kept.
-    const published = { type, objectId };
+    const published = { type, objectId: storable(objectId) };
     const put = () =>
       audit.record(
         actorOf(context, services),
@@ -101,6 +101,10 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
     return context.json({ ...answer, warnings }, 202, replayed ? { 'idempotency-replayed': 'true' } : {});
   });
 }
+
+// DynamoDB has not every number that JSON has, and its client refuses those that lose digits.
+const storable = (objectId: string | number | null): string | number | null =>
+  typeof objectId === 'number' && !Number.isSafeInteger(objectId) ? String(objectId) : objectId;
 
 /** Refuses what would be dropped on its way, although the bus takes it: it would end as a dead letter, long after its 202. */
 function requireSize({
