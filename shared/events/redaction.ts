@@ -16,6 +16,7 @@ const kept = ['objectId', 'traceparent'];
 function pathProblem(path: RedactedPath): string | null {
   const [first, second, ...more] = path.split('.');
   if ([first, second, ...more].includes('')) return 'has an empty name';
+  if (/[[\]]/u.test(path)) return 'must have its names behind dots; in brackets it takes an index or *';
   if (first !== 'detail' || second === undefined)
     return 'must lead into the detail of the event: detail.data.iban';
   if (more.length === 0 && (second === '*' || kept.includes(second)))
@@ -24,8 +25,8 @@ function pathProblem(path: RedactedPath): string | null {
 }
 
 /**
- * A comma-separated list of paths, `detail.data.iban, detail.data.cards[*].number`: the names of members with dots between, `*` or `[*]` for
- * every member or element. Those that are not there do no harm.
+ * A comma-separated list of paths, `detail.data.iban, detail.data.cards[*].number`: the names of members with dots between, `[*]` or `*` for
+ * every element or member, `[0]` for one. Those that are not there do no harm.
  */
 export const RedactedPaths = z
   .string()
@@ -35,7 +36,7 @@ export const RedactedPaths = z
       .split(',')
       .map((path) => path.trim())
       .filter((path) => path !== '')
-      .map((path) => path.replace(/^\$\./u, '').replaceAll('[*]', '.*')),
+      .map((path) => path.replace(/^\$\./u, '').replaceAll(/\[(?<element>\*|\d+)\]/gu, '.$<element>')),
   )
   .superRefine((paths, context) => {
     for (const path of paths) {
@@ -49,11 +50,13 @@ export const RedactedPaths = z
 
 /**
  * Takes the values at the paths out of the text of an event. What is left is JSON again, and every other character is as it was. Null when there
- * is nothing to take out: no such value, or no JSON.
+ * is nothing to take out: no such value, or no JSON. JSON in which nothing can be found, because of its depth, is taken out as a whole.
  */
 export function redact(text: string, paths: readonly RedactedPath[]): { text: string; cuts: Cut[] } | null {
   if (paths.length === 0) return null;
-  const found = outermost(valuesAt(readTree(text), paths));
+  const tree = readTree(text);
+  if (tree === 'too deep') return { text: mask, cuts: [[0, text]] };
+  const found = outermost(valuesAt(tree, paths));
   if (found.length === 0) return null;
   const cuts: Cut[] = [];
   let redacted = '';
@@ -89,23 +92,33 @@ export function visiblePath(path: readonly string[], paths: readonly RedactedPat
   return path.slice(0, Math.min(path.length, ...lengths));
 }
 
-/** The texts and numbers in the values that were taken out. */
+/** The texts and numbers in the values that were taken out, numbers also as JavaScript writes them: so the HTTP targets get them. */
 export const wordsIn = (cuts: readonly Cut[]): string[] =>
   cuts.flatMap(([, json]) => {
-    // As it was written, because a number may have more digits than JavaScript keeps.
+    // A script gets a number as it was written: it may have more digits than JavaScript keeps.
     const tree = parseTree(json);
     return tree === undefined ? [] : leavesOf(tree, json);
   });
 
-// The text of an event that can be delivered was parsed before; of all others the parser makes what it can, and fails on what is nested without end.
-function readTree(text: string): Node | undefined {
+// The text of an event that can be delivered was parsed before; of all others the parser makes what it can, and fails on what is nested without
+// end. JSON.parse does not.
+function readTree(text: string): Node | 'too deep' | undefined {
   try {
     const errors: [] = [];
     const tree = parseTree(text, errors, { disallowComments: true });
     return errors.length === 0 ? tree : undefined;
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof RangeError) return isJson(text) ? 'too deep' : undefined;
     throw error;
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -143,7 +156,11 @@ const outermost = (nodes: readonly Node[]): Node[] => {
 
 function leavesOf(node: Node, text: string): string[] {
   if (node.type === 'string') return [getNodeValue(node) as string];
-  if (node.type === 'number') return [text.slice(node.offset, node.offset + node.length)];
+  if (node.type === 'number') {
+    const written = text.slice(node.offset, node.offset + node.length);
+    const value = getNodeValue(node) as number;
+    return Number.isFinite(value) ? [written, JSON.stringify(value)] : [written];
+  }
   if (node.type === 'property')
     return (node.children ?? []).slice(1).flatMap((value) => leavesOf(value, text));
   return (node.children ?? []).flatMap((child) => leavesOf(child, text));

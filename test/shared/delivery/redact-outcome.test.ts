@@ -29,6 +29,43 @@ describe('redactOutcome', () => {
     expect(responseAfter(`{"a":"${form}","b":"x${form}y"}`, secret)).toBe('{"a":"***","b":"x***y"}');
   });
 
+  it.each([
+    ['escapes all that is not ASCII', String.raw`M\u00fcller \uD83D\uDE00 a/b`],
+    ['escapes slashes', String.raw`Müller 😀 a\/b`],
+    ['escapes whatever it likes', String.raw`\u004d\u00FCller 😀 a\u002Fb`],
+    ['is JSON in JSON', String.raw`M\\u00fcller \\ud83d\\ude00 a\\/b`],
+    ['is a URL in lower case', 'm=M%c3%bcller%20%f0%9f%98%80%20a%2fb'.slice(2)],
+    ['is a form', 'M%C3%BCller+%F0%9F%98%80+a%2Fb'],
+  ])('takes out a secret where a text %s', (_, form) => {
+    expect(responseAfter(`{"a":"${form}","b":"\\n"}`, 'Müller 😀 a/b')).toBe('{"a":"***","b":"\\n"}');
+  });
+
+  it('takes out what is left of a secret where an escape was cut', () => {
+    const cut = String.raw`Ada M\u00f`;
+    const text = 'x'.repeat(maxResponseBytes - cut.length);
+    expect(responseAfter(text + cut, 'Ada Müller')).toBe(`${text}***`);
+  });
+
+  it('takes out a secret of several lines from the one line of an error', () => {
+    const error = 'script: Error: no such place: 12 Main St Springfield';
+    expect(
+      redactOutcome({ kind: 'failed', retryable: true, statusCode: null, response: null, error }, [
+        '12  Main St\nSpringfield',
+      ]),
+    ).toMatchObject({ error: 'script: Error: no such place: ***' });
+  });
+
+  // Each value was looked for at each length of the longest: minutes, in which nothing else was delivered.
+  it('takes no long time for an event of many values and a long one', () => {
+    const values = [
+      ...Array.from({ length: 60_000 }, (_, index) => String(10_000_000 + index)),
+      'z'.repeat(400_000),
+    ];
+    const startedAt = performance.now();
+    expect(responseAfter(`${'x'.repeat(maxResponseBytes - 8)}10000042`, ...values)).toMatch(/^x+\*\*\*$/u);
+    expect(performance.now() - startedAt).toBeLessThan(5000);
+  });
+
   it('takes out every secret, the longer one first', () => {
     expect(responseAfter('abcd abcdefgh efgh', 'abcd', 'abcdefgh')).toBe('*** *** efgh');
   });

@@ -73,6 +73,14 @@ describe('redact', () => {
     expect(textOf(text, path)).toBeNull();
   });
 
+  it('takes out all of what is nested too deeply to find anything in it', () => {
+    const deep = '['.repeat(100_000) + ']'.repeat(100_000);
+    const text = `{"detail":{"iban":"DE02","deep":${deep}}}`;
+    const redacted = redact(text, ['detail.iban']);
+    expect(redacted?.text).toBe('"***"');
+    expect(restore('"***"', redacted?.cuts ?? [])).toBe(text);
+  });
+
   it('is undone to the last character, and leaves JSON behind in which nothing of it is', () => {
     const value = jsonValue({ maxDepth: 3 });
     const secret = stringMatching(/^S[0-9a-z]{12}$/u);
@@ -109,7 +117,12 @@ describe('wordsIn', () => {
         'detail.a',
         'detail.e',
       ]) ?? {};
-    expect(wordsIn(cuts)).toEqual(['x"y', '1.50', 'z']);
+    expect(wordsIn(cuts)).toEqual(['x"y', '1.50', '1.5', 'z']);
+  });
+
+  it('has numbers as they came and as JavaScript writes them', () => {
+    const { cuts = [] } = redact('{"detail":{"a":[12345678901234567890,1e400]}}', ['detail.a']) ?? {};
+    expect(wordsIn(cuts)).toEqual(['12345678901234567890', '12345678901234567000', '1e400']);
   });
 });
 
@@ -118,6 +131,10 @@ describe('the setting', () => {
     expect(RedactedPaths.parse(' detail.data.iban, $.detail.data.cards[*].number ,,')).toEqual([
       'detail.data.iban',
       'detail.data.cards.*.number',
+    ]);
+    expect(RedactedPaths.parse('detail.cards[0].number, detail.m[*][2]')).toEqual([
+      'detail.cards.0.number',
+      'detail.m.*.2',
     ]);
     expect(RedactedPaths.parse(undefined)).toEqual([]);
   });
@@ -132,6 +149,9 @@ describe('the setting', () => {
     'detail.objectId',
     'detail.traceparent',
     '$',
+    "detail.data['iban']",
+    'detail.data.cards[].number',
+    'detail.data.cards[-1]',
   ])('does not take %s', (path) => {
     expect(RedactedPaths.safeParse(path).error?.issues[0]?.message).toContain(`"${path}"`);
   });
