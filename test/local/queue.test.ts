@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { tracingChannel } from 'node:diagnostics_channel';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -358,6 +358,15 @@ describe('opening again', () => {
     await vi.waitFor(() => expect(statSync(file).size).toBeGreaterThan(sizeBefore + 200_000));
   });
 
+  it('leaves nothing behind of what is acknowledged, soon after', async () => {
+    const isInFiles = (text: string) =>
+      [file, `${file}-wal`].some((name) => existsSync(name) && readFileSync(name).includes(text));
+    await queue.send([{ body: 'an IBAN' }]);
+    expect(isInFiles('an IBAN')).toBe(true);
+    queue.delete(receipts(queue.receive(1)));
+    await vi.waitFor(() => expect(isInFiles('an IBAN')).toBe(false), { timeout: 4000 });
+  });
+
   it('is refused while the file is open elsewhere', () => {
     expect(() => openQueues({ file })).toThrow(
       expect.objectContaining({
@@ -386,6 +395,8 @@ describe('onMessage', () => {
     queue.onMessage(listener);
     await queue.send([{ body: 'a' }]);
     expect(listener).toHaveBeenCalledTimes(1);
+    // The one that empties the log of SQLite.
+    passTime(1000);
     expect(vi.getTimerCount()).toBe(0);
   });
 

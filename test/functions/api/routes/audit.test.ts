@@ -198,7 +198,7 @@ describe('the audit trail', () => {
   });
 
   // DynamoDB refuses these as numbers; the request ended with 500.
-  it.each([12345678901234567890, 1e-200, 1e300, 0.1])(
+  it.each([2 ** 64, 1e-200, 1e300, 0.1])(
     'has an event about the object %d',
     async (objectId) => {
       const { status } = await api.request('POST', '/v1/events', { type: 'a.b', objectId });
