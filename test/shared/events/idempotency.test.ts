@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConflictError } from '../../../shared/errors.ts';
@@ -66,6 +66,14 @@ describe('once', () => {
       expect(await once(request, publish)).toEqual({ answer: first.answer, replayed: true });
     }
     expect(published()).toBe(1);
+  });
+
+  it('keeps of a body nothing by which it could be guessed', async () => {
+    const { once, publish } = open();
+    const body = '{"type":"a.b","data":{"pin":"1234"}}';
+    await once({ key: newKey(), body }, publish);
+    const { Items } = await tables.dynamo.send(new ScanCommand({ TableName: tables.executionsTable }));
+    expect(JSON.stringify(Items)).not.toContain(hash('sha256', body));
   });
 
   it('keeps keys apart, whatever is in them', async () => {
