@@ -42,14 +42,17 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
       resolve(outcome);
     };
     /** Ends the attempt by its status line; what there is of the body is the response. */
-    const settleByStatus = (status: number, body: 'whole' | 'cut') =>
-      settle(outcomeOfAnswer(status, answerHeaders, responseText(Buffer.concat(chunks), body, maxBytes)));
+    const settleByStatus = (status: number, body: 'whole' | 'cut' | 'broken off') => {
+      const response = responseText(Buffer.concat(chunks), body === 'whole' ? 'whole' : 'cut', maxBytes);
+      const outcome = outcomeOfAnswer(status, answerHeaders, response);
+      settle(body === 'broken off' && response !== null ? { ...outcome, isBrokenOff: true } : outcome);
+    };
     const expire = () => {
       if (settled) return;
       if (statusCode === null) {
         settle(unanswered(`timeout: no answer within ${request.timeoutMs} ms`, { retryable: true }));
       } else {
-        settleByStatus(statusCode, 'cut');
+        settleByStatus(statusCode, 'broken off');
       }
       controller?.abort(new Error('timeout'));
       deadline.abort();
@@ -87,7 +90,7 @@ export function deliverHttp(agent: Agent, request: HttpRequest): Promise<CallOut
       onResponseError(_, error) {
         if (settled) return;
         if (statusCode !== null) {
-          settleByStatus(statusCode, 'cut');
+          settleByStatus(statusCode, 'broken off');
         } else if (
           error instanceof errors.ClientDestroyedError ||
           error instanceof errors.ClientClosedError

@@ -9,6 +9,8 @@ export type Outcome =
       statusCode: number | null;
       /** The response as text, cut at `maxResponseBytes`; null when there was none. */
       response: string | null;
+      /** The response ended before its end. */
+      isBrokenOff?: true;
       /** The end of what a script printed, of at most `maxOutputBytes`. */
       output?: string;
       demand?: Extract<Demand, 'disable'>;
@@ -22,6 +24,7 @@ export type Outcome =
       /** A short classified reason for admins, e.g. `timeout: no answer within 10000 ms`. Never raw internals. */
       error: string;
       response: string | null;
+      isBrokenOff?: true;
       output?: string;
       demand?: Demand;
       /** The header `Retry-After` as it came. */

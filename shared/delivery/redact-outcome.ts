@@ -17,10 +17,13 @@ export function redactOutcome<Some extends Outcome>(outcome: Some, secrets: read
     return outcome;
   const forms = formsOf(secrets);
   const hasBytes = (text: string, max: number) => Buffer.byteLength(text) > max - maxCharacterBytes;
-  const { response, output } = outcome;
+  const { response, output, isBrokenOff = false } = outcome;
   return {
     ...outcome,
-    response: response === null ? null : without(forms, response, hasBytes(response, maxResponseBytes)),
+    response:
+      response === null
+        ? null
+        : without(forms, response, isBrokenOff || hasBytes(response, maxResponseBytes)),
     ...(output !== undefined && { output: without(forms, output, hasBytes(output, maxOutputBytes)) }),
     ...(outcome.kind === 'failed' && {
       error: without(forms, outcome.error, outcome.error.length >= maxErrorLength),

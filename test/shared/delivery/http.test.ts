@@ -284,6 +284,7 @@ describe('deliverHttp, the response', () => {
       kind: 'succeeded',
       statusCode: 200,
       response: 'so far',
+      isBrokenOff: true,
     });
   });
 
@@ -305,7 +306,12 @@ describe('deliverHttp, the response', () => {
       // Half a character is left out, and not taken for something that is not UTF-8.
       socket.end(Buffer.from('é').subarray(0, 1));
     });
-    expect(outcome).toEqual({ kind: 'succeeded', statusCode: 200, response: 'so far' });
+    expect(outcome).toEqual({
+      kind: 'succeeded',
+      statusCode: 200,
+      response: 'so far',
+      isBrokenOff: true,
+    });
   });
 
   it('that is reset is no failure', async () => {
@@ -328,7 +334,10 @@ describe('deliverHttp, the response', () => {
     const outcome = await outcomeOf((response) => void response.writeHead(503).write('broken'), {
       timeoutMs: shortTimeoutMs,
     });
-    expect(outcome).toEqual(failed(true, 503, 'http: status 503', 'broken'));
+    expect(outcome).toEqual({
+      ...failed(true, 503, 'http: status 503', 'broken'),
+      isBrokenOff: true,
+    });
   });
 });
 

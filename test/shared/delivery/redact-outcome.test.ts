@@ -40,6 +40,11 @@ describe('redactOutcome', () => {
     expect(responseAfter(`{"a":"${form}","b":"\\n"}`, 'Müller 😀 a/b')).toBe('{"a":"***","b":"\\n"}');
   });
 
+  it('takes out what is left of a secret where an answer broke off', () => {
+    const outcome = answered(`{"a":"${secret.slice(0, 9)}`, { isBrokenOff: true });
+    expect(redactOutcome(outcome, [secret])).toMatchObject({ response: '{"a":"***' });
+  });
+
   it('takes out what is left of a secret where an escape was cut', () => {
     const cut = String.raw`Ada M\u00f`;
     const text = 'x'.repeat(maxResponseBytes - cut.length);
