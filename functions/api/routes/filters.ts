@@ -11,8 +11,8 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const FilterTest = z
-  .object({
-    matches: z.boolean(),
+  .strictObject({
+    matches: z.boolean().describe('Whether the handler would get the event'),
     reasons: z
       .array(z.string())
       .optional()
@@ -23,6 +23,8 @@ const FilterTest = z
 const test = createRoute({
   method: 'post',
   path: '/v1/filters/test',
+  operationId: 'testFilter',
+  tags: ['Handlers'],
   security: needs('read'),
   summary: 'Whether a filter matches an event, and if not, why; nothing is stored or sent',
   request: {

@@ -173,7 +173,7 @@ describe('GET /v1/openapi.json', () => {
       for (const name of Object.keys(properties).filter((key) => !required.includes(key))) optional.add(name);
     }
     expect(objects.size).toBeGreaterThan(100);
-    expect([...optional].toSorted()).toEqual(['errors', 'scope', 'searchedBackTo']);
+    expect([...optional].toSorted()).toEqual(['errors', 'reasons', 'scope', 'searchedBackTo']);
   });
 
   it('has a name, a tag and a summary for every route, and words for every parameter', () => {
