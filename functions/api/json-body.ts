@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from 'hono';
+import type { HonoRequest, MiddlewareHandler } from 'hono';
 import { InvalidInputError, TooLargeError, type FieldError } from '../../shared/errors.ts';
 import { parseExact } from '../../shared/events/exact-json.ts';
 
@@ -95,4 +95,12 @@ function* forbiddenKeys(value: unknown, route: string, path: readonly string[] =
       yield { field: [...path, key].join('.'), message: 'is not allowed as a key' };
     else yield* forbiddenKeys(member, route, [...path, key]);
   }
+}
+
+/**
+ * Throws InvalidInputError when there is no body. One that is empty and of no type counts as {}: where all fields may be left out, the request
+ * would be done without having said anything.
+ */
+export async function requireBody(request: Pick<HonoRequest, 'text'>): Promise<void> {
+  if ((await request.text()) === '') throw new InvalidInputError([{ field: 'body', message: 'is empty' }]);
 }

@@ -16,6 +16,7 @@ import { etagOf } from '../etag.ts';
 import { isWantedBy } from '../list-handlers.ts';
 import { pageOf, pageQuery } from '../page.ts';
 import { needs } from '../access.ts';
+import { requireBody } from '../json-body.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
 
@@ -128,6 +129,7 @@ export function addEventTypeRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(put, async (context) => {
+    await requireBody(context.req);
     const { name: named } = context.req.valid('param');
     const edit = {
       name: named,

@@ -1,7 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { InvalidInputError } from '../../../shared/errors.ts';
 import { Handler, HandlerStatus } from '../../../shared/handlers/handler.ts';
 import { actorOf } from '../actor.ts';
+import { requireBody } from '../json-body.ts';
 import { createHandlerEditor } from '../edit-handler.ts';
 import { etag, location } from '../answer-headers.ts';
 import { etagOf } from '../etag.ts';
@@ -228,10 +228,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(patch, async (context) => {
-    // A body that is empty and of no type counts as {}; the patch would be done without having said anything.
-    if ((await context.req.text()) === '') {
-      throw new InvalidInputError([{ field: 'body', message: 'is empty' }]);
-    }
+    await requireBody(context.req);
     const handler = await editor.patch({
       id: context.req.valid('param').id,
       by: actorOf(context, services),

@@ -17,6 +17,7 @@ describe('a body', () => {
     ['POST', '/v1/events', ['type']],
     ['PUT', '/v1/handlers/h_1', wholeHandler],
     ['PATCH', '/v1/handlers/h_1', ['body']],
+    ['PUT', '/v1/event-types/client.create', ['body']],
   ] as const;
 
   it.each(writes)('400: that is not JSON, %s %s', async (method, path) => {
