@@ -5,7 +5,7 @@
  * @type {import('dependency-cruiser').IConfiguration}
  */
 const pureCore =
-  '^shared/(aws/queues|events/(envelope|exact-json|exact-number|explain-mismatch|filter|filter-condition|format|ip-range|json-text|match-filter|provisioning|text-pattern)|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
+  '^shared/(aws/queues|events/(envelope|format|json-text|provisioning)|filters/[^/]+|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
 
 export default {
   forbidden: [
@@ -86,7 +86,12 @@ export default {
       comment: 'The rules of delivery are values in, values out: zod, node:crypto and each other.',
       from: { path: pureCore },
       to: {
-        pathNot: [pureCore, '^shared/events/catalogue[.]ts$', '(^|/)node_modules/zod/', '^(node:)?crypto$'],
+        pathNot: [
+          pureCore,
+          '^shared/catalogue/catalogue[.]ts$',
+          '(^|/)node_modules/zod/',
+          '^(node:)?crypto$',
+        ],
       },
     },
     {
@@ -95,7 +100,7 @@ export default {
       comment:
         'The handler schema needs the catalogue to check the names of event types, and the old body to call them by their old names.',
       from: { path: pureCore, pathNot: '^shared/(handlers/handler|events/provisioning)[.]ts$' },
-      to: { path: '^shared/events/catalogue[.]ts$' },
+      to: { path: '^shared/catalogue/catalogue[.]ts$' },
     },
     {
       name: 'aws-through-stores-and-services',

@@ -143,7 +143,7 @@ export default defineConfig({
             'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
           ],
           exclude: [
-            'test/shared/events/{asyncapi,balance,catalogue,decimal,envelope,explain-mismatch,filter,format,json-schema,match-filter,publish}.test.ts',
+            'test/shared/events/{balance,bodies,decimal,envelope,format,json-text,publish,redaction}.test.ts',
             'test/shared/executions/{key,life-cycle,recovery,retry-decision,settle}.test.ts',
             'test/shared/handlers/{handler,secret-envelope}.test.ts',
             'test/functions/api/merge-patch.test.ts',

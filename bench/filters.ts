@@ -6,9 +6,9 @@
  */
 import { cpus } from 'node:os';
 import { parseEvent } from '../shared/events/envelope.ts';
-import { parseExact } from '../shared/events/exact-json.ts';
-import { compileFilter, type Filter } from '../shared/events/filter.ts';
-import { filteredEvent, matchesFilter } from '../shared/events/match-filter.ts';
+import { parseExact } from '../shared/filters/exact-json.ts';
+import { compileFilter, type Filter } from '../shared/filters/filter.ts';
+import { filteredEvent, matchesFilter } from '../shared/filters/match-filter.ts';
 import { buildRegistry } from '../shared/handlers/registry.ts';
 import { aRegisteredHandler, anEvent } from '../test/support/builders.ts';
 

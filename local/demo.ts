@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { builtInEventTypes } from '../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../shared/catalogue/catalogue.ts';
 import type { Execution } from '../shared/executions/execution.ts';
 import type { ExecutionStatus } from '../shared/executions/life-cycle.ts';
 import { busName, region } from './aws-identity.ts';

@@ -1,6 +1,6 @@
 import { parse as parseCsv } from 'csv-parse/sync';
 import { createAddressGuard } from '../shared/delivery/address-guard.ts';
-import { builtInEventTypes, type BuiltInName } from '../shared/events/catalogue.ts';
+import { builtInEventTypes, type BuiltInName } from '../shared/catalogue/catalogue.ts';
 
 /** A handler of the provisioning system, as its list has it: text, whatever it was exported as. */
 export type OldHandler = Record<

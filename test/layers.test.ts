@@ -29,10 +29,10 @@ const allowed = {
   'shared/aws/tables.ts': 'export const tables = 1;',
   'shared/aws/queues.ts': 'export const queues = 1;',
   'shared/aws/clients.ts': "import { kms } from '@aws-sdk/client-kms'; export const client = kms;",
-  'shared/events/catalogue.ts': "import { hono } from 'hono'; export const catalogue = hono;",
+  'shared/catalogue/catalogue.ts': "import { hono } from 'hono'; export const catalogue = hono;",
   'shared/events/envelope.ts': "import { z } from 'zod'; export const envelope = z;",
   'shared/handlers/handler.ts':
-    "import { catalogue } from '../events/catalogue.ts'; export const handler = catalogue;",
+    "import { catalogue } from '../catalogue/catalogue.ts'; export const handler = catalogue;",
   'shared/delivery/outcome.ts': 'export type Outcome = 1;',
   'shared/delivery/signature.ts': "import { createHmac } from 'node:crypto'; export const sign = createHmac;",
   'shared/executions/retry-decision.ts':
@@ -71,7 +71,7 @@ const planted: [rule: string, from: string, specifier: string][] = [
   ['the-core-is-pure', 'shared/executions/life-cycle.ts', 'hono'],
   ['the-core-is-pure', 'shared/executions/retry-decision.ts', 'node:fs'],
   ['the-core-is-pure', 'shared/delivery/signature.ts', '../env.ts'],
-  ['the-core-is-pure-but-for-names', 'shared/events/envelope.ts', './catalogue.ts'],
+  ['the-core-is-pure-but-for-names', 'shared/events/envelope.ts', '../catalogue/catalogue.ts'],
   ['aws-through-stores-and-services', 'functions/api/direct.ts', '@aws-sdk/client-kms'],
   ['aws-through-stores-and-services', 'cdk/direct.ts', '@aws-sdk/client-kms'],
 ];

@@ -29,7 +29,7 @@ export const typescript = {
   },
 };
 
-/** What the functions that call targets have beside their own code: the process that transforms run in (shared/events/transform.ts), and its thread. */
+/** What the functions that call targets have beside their own code: the process that transforms run in (shared/transforms/transform.ts), and its thread. */
 export const transformProcess = {
   commandHooks: {
     beforeInstall: () => [],
@@ -37,7 +37,7 @@ export const transformProcess = {
     afterBundling: (projectRoot: string, folder: string) => [
       [
         `"${projectRoot}/node_modules/.bin/esbuild"`,
-        ...['process', 'worker'].map((part) => `"${fromRoot(`shared/events/transform-${part}.ts`)}"`),
+        ...['process', 'worker'].map((part) => `"${fromRoot(`shared/transforms/transform-${part}.ts`)}"`),
         `--outdir="${folder}"`,
         '--out-extension:.js=.mjs --bundle --platform=node --format=esm --target=node24 --minify --log-level=warning',
       ].join(' '),

@@ -1,7 +1,7 @@
-import { builtInEventTypes, type BuiltInEventType } from '../../shared/events/catalogue.ts';
-import { toJsonSchema } from '../../shared/events/catalogue-schema.ts';
-import type { StoredEventType, Validation } from '../../shared/events/event-types.ts';
-import type { JsonSchema } from '../../shared/events/json-schema.ts';
+import { builtInEventTypes, type BuiltInEventType } from '../../shared/catalogue/catalogue.ts';
+import { toJsonSchema } from '../../shared/catalogue/catalogue-schema.ts';
+import type { StoredEventType, Validation } from '../../shared/catalogue/event-types.ts';
+import type { JsonSchema } from '../../shared/catalogue/json-schema.ts';
 
 /** An event type as the API shows it, whoever has described it. */
 export type DescribedEventType = {

@@ -1,6 +1,6 @@
 import type { HonoRequest, MiddlewareHandler } from 'hono';
 import { InvalidInputError, TooLargeError, type FieldError } from '../../shared/errors.ts';
-import { parseExact } from '../../shared/events/exact-json.ts';
+import { parseExact } from '../../shared/filters/exact-json.ts';
 
 const maxBodyBytes = 256 * 1024;
 const maxEventBodyBytes = 1024 * 1024;

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { eventTypeForm, eventTypeProblem } from '../../shared/events/catalogue.ts';
+import { eventTypeForm, eventTypeProblem } from '../../shared/catalogue/catalogue.ts';
 
 /** An event in a request of the API. */
 export const NewEvent = z

@@ -1,5 +1,5 @@
 import { InvalidInputError } from '../../shared/errors.ts';
-import type { Transforms } from '../../shared/events/transform.ts';
+import type { Transforms } from '../../shared/transforms/transform.ts';
 import type { HandlerInput } from '../../shared/handlers/handler.ts';
 
 /**

@@ -7,7 +7,7 @@ import {
 } from '../../shared/delivery/request.ts';
 import type { DomainEvent } from '../../shared/events/envelope.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
-import type { Transformed, Transforms } from '../../shared/events/transform.ts';
+import type { Transformed, Transforms } from '../../shared/transforms/transform.ts';
 import type { ExecutionDetail, ExecutionRecord } from '../../shared/executions/execution.ts';
 import { encodeExecutionId, readKey } from '../../shared/executions/key.ts';
 

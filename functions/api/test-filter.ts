@@ -1,6 +1,6 @@
-import { explainMismatch } from '../../shared/events/explain-mismatch.ts';
-import type { CompiledFilter } from '../../shared/events/filter.ts';
-import { matchesFilter, type FilteredEvent } from '../../shared/events/match-filter.ts';
+import { explainMismatch } from '../../shared/filters/explain-mismatch.ts';
+import type { CompiledFilter } from '../../shared/filters/filter.ts';
+import { matchesFilter, type FilteredEvent } from '../../shared/filters/match-filter.ts';
 
 /** Whether a filter matches an event, and the conditions that fail when it does not. */
 export type FilterTest = { matches: boolean; reasons?: string[] };

@@ -1,10 +1,10 @@
 import type { OpenAuth } from '../../shared/delivery/authorize.ts';
 import { randomUUID } from 'node:crypto';
 import { sentRequestOf } from '../../shared/delivery/request.ts';
-import { builtInEventTypes } from '../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../shared/catalogue/catalogue.ts';
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
-import { filteredEvent, TooManyStepsError } from '../../shared/events/match-filter.ts';
-import type { Transforms } from '../../shared/events/transform.ts';
+import { filteredEvent, TooManyStepsError } from '../../shared/filters/match-filter.ts';
+import type { Transforms } from '../../shared/transforms/transform.ts';
 import { makeAttempt } from '../../shared/executions/attempt.ts';
 import { summarize, type ExecutionDetail, type ExecutionRecord } from '../../shared/executions/execution.ts';
 import { executionKey } from '../../shared/executions/key.ts';

@@ -1,4 +1,4 @@
-import { sentencesOf } from '../../shared/events/detail-problem.ts';
+import { sentencesOf } from '../../shared/catalogue/detail-problem.ts';
 import { parseEvent, type DomainEvent, type ParsedEvent } from '../../shared/events/envelope.ts';
 import { isOwnEvent } from '../../shared/events/own-events.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';

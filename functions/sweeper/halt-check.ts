@@ -1,7 +1,7 @@
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { keyAt, placeIn, readKey } from '../../shared/executions/key.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
-import { filteredEvent, type FilteredEvent } from '../../shared/events/match-filter.ts';
+import { filteredEvent, type FilteredEvent } from '../../shared/filters/match-filter.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { asksFor, matchesOrProblem, openFilter, type Filtering } from '../../shared/handlers/registry.ts';
 import type { Services } from './services.ts';

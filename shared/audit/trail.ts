@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { auditPartitionPrefix, expiresAfter, isExpired } from '../aws/tables.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { ConflictError, ForbiddenError, InvalidInputError, NotFoundError, TooLargeError } from '../errors.ts';
-import { parseExact } from '../events/exact-json.ts';
+import { parseExact } from '../filters/exact-json.ts';
 import { log } from '../log.ts';
 import type { Actor, AuditEntry, Change } from './change.ts';
 

@@ -3,7 +3,7 @@ import type { LambdaClient } from '@aws-sdk/client-lambda';
 import type { Agent } from 'undici';
 import type { DomainEvent } from '../events/envelope.ts';
 import { secretOf } from '../handlers/auth.ts';
-import type { Transforms } from '../events/transform.ts';
+import type { Transforms } from '../transforms/transform.ts';
 import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 import type { Signing } from '../handlers/registry.ts';
 import type { AddressGuard } from './address-guard.ts';

@@ -1,7 +1,7 @@
 import packageJson from '../../package.json' with { type: 'json' };
 import type { DomainEvent } from '../events/envelope.ts';
 import { contentTypeOf, formatBody } from '../events/format.ts';
-import type { Transformed, Transforms } from '../events/transform.ts';
+import type { Transformed, Transforms } from '../transforms/transform.ts';
 import { headerNameOf } from './authorize.ts';
 import type { Handler, HttpTarget, ScriptTarget } from '../handlers/handler.ts';
 

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { createLambda } from '../aws/clients.ts';
 import type { sharedEnv } from '../env.ts';
-import { createTransforms } from '../events/transform.ts';
+import { createTransforms } from '../transforms/transform.ts';
 import { createAddressGuard } from './address-guard.ts';
 import { createAgent } from './agent.ts';
 import { createTokens } from './oauth.ts';

@@ -1,5 +1,5 @@
 // Pure core: imports nothing but the catalogue, for the old names.
-import { builtInEventTypes } from './catalogue.ts';
+import { builtInEventTypes } from '../catalogue/catalogue.ts';
 import type { DomainEvent } from './envelope.ts';
 import { endOfValue, objectOf, readArray, readObject } from './json-text.ts';
 

@@ -1,9 +1,9 @@
 import type { EventBridgeClient, PutEventsRequestEntry } from '@aws-sdk/client-eventbridge';
 import type { z } from 'zod';
 import { InvalidInputError, type FieldError } from '../errors.ts';
-import { builtInEventTypes, eventTypeProblem, type BuiltInName } from './catalogue.ts';
-import { fieldOf, zodProblems } from './detail-problem.ts';
-import type { domainEvents } from './domain-events.ts';
+import { builtInEventTypes, eventTypeProblem, type BuiltInName } from '../catalogue/catalogue.ts';
+import { fieldOf, zodProblems } from '../catalogue/detail-problem.ts';
+import type { domainEvents } from '../catalogue/domain-events.ts';
 import { oversizeOf } from './event-size.ts';
 import { putEvents } from './put-events.ts';
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { eventPatternForm, eventPatternProblem } from '../events/catalogue.ts';
+import { eventPatternForm, eventPatternProblem } from '../catalogue/catalogue.ts';
 import { payloadFormats } from '../events/format.ts';
-import { compileFilter, filterPath, type Filter } from '../events/filter.ts';
+import { compileFilter, filterPath, type Filter } from '../filters/filter.ts';
 import { authSchema } from './auth.ts';
 import { line, lines } from './plain-text.ts';
 

@@ -1,14 +1,14 @@
 import type { KeyObject } from 'node:crypto';
 import { signingKeyOf } from '../delivery/signature.ts';
 import type { DomainEvent } from '../events/envelope.ts';
-import type { EventTypeStore, StoredEventType } from '../events/event-types.ts';
-import { compileFilter, filterPath, type CompiledFilter } from '../events/filter.ts';
+import type { EventTypeStore, StoredEventType } from '../catalogue/event-types.ts';
+import { compileFilter, filterPath, type CompiledFilter } from '../filters/filter.ts';
 import {
   filteredEvent,
   matchesFilter,
   TooManyStepsError,
   type FilteredEvent,
-} from '../events/match-filter.ts';
+} from '../filters/match-filter.ts';
 import type { OpenAuth } from '../delivery/authorize.ts';
 import { withSecret } from './auth.ts';
 import type { DataKey } from './data-key.ts';

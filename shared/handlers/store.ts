@@ -8,8 +8,8 @@ import {
   type DynamoDBDocumentClient,
 } from '@aws-sdk/lib-dynamodb';
 import { ConflictError, NotFoundError } from '../errors.ts';
-import { parseExact } from '../events/exact-json.ts';
-import type { Filter } from '../events/filter.ts';
+import { parseExact } from '../filters/exact-json.ts';
+import type { Filter } from '../filters/filter.ts';
 import type { Handler, HandlerStatus } from './handler.ts';
 import type { Health } from './health.ts';
 import { rateLimitKey } from './rate-limit.ts';

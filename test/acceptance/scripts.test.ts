@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../shared/catalogue/catalogue.ts';
 import { connect, type System } from './system.ts';
 
 let system: System;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../shared/catalogue/catalogue.ts';
 import { documents, renewed } from './events.ts';
 
 const text = readFileSync('docs/events.md', 'utf8');

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { toJsonSchema } from '../../shared/events/catalogue-schema.ts';
+import { toJsonSchema } from '../../shared/catalogue/catalogue-schema.ts';
 import { decimalPattern } from '../../shared/events/decimal.ts';
-import { domainEvents, type DescribedEvent } from '../../shared/events/domain-events.ts';
-import { handoffEvents } from '../../shared/events/handoff-events.ts';
-import type { JsonSchema } from '../../shared/events/json-schema.ts';
+import { domainEvents, type DescribedEvent } from '../../shared/catalogue/domain-events.ts';
+import { handoffEvents } from '../../shared/catalogue/handoff-events.ts';
+import type { JsonSchema } from '../../shared/catalogue/json-schema.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** The documents with a part that comes from the catalogue, between two marks. */

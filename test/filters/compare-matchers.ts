@@ -1,6 +1,6 @@
-import { parseExact } from '../../shared/events/exact-json.ts';
-import { compileFilter, filterPath } from '../../shared/events/filter.ts';
-import { filteredEvent, matchesFilter } from '../../shared/events/match-filter.ts';
+import { parseExact } from '../../shared/filters/exact-json.ts';
+import { compileFilter, filterPath } from '../../shared/filters/filter.ts';
+import { filteredEvent, matchesFilter } from '../../shared/filters/match-filter.ts';
 import type { EventRuler } from './event-ruler.ts';
 import { createPairs, type Pair } from './generate-pair.ts';
 import { explainDifference, type Verdict } from './known-differences.ts';

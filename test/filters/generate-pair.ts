@@ -1,4 +1,4 @@
-import { numberText, parseExact } from '../../shared/events/exact-json.ts';
+import { numberText, parseExact } from '../../shared/filters/exact-json.ts';
 
 /** An event pattern and an event, as JSON. */
 export type Pair = { pattern: string; event: string };

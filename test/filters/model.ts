@@ -1,6 +1,6 @@
-import { decimalKey, readDecimal } from '../../shared/events/exact-number.ts';
-import { numberText, parseExact } from '../../shared/events/exact-json.ts';
-import { holdsFor, readCondition } from '../../shared/events/filter-condition.ts';
+import { decimalKey, readDecimal } from '../../shared/filters/exact-number.ts';
+import { numberText, parseExact } from '../../shared/filters/exact-json.ts';
+import { holdsFor, readCondition } from '../../shared/filters/filter-condition.ts';
 
 /** How AWS's matcher differs from the user guide, each as it can be put into the model. */
 export type Defect =

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { zodProblems } from '../../shared/events/detail-problem.ts';
-import { handoffEvents } from '../../shared/events/handoff-events.ts';
+import { zodProblems } from '../../shared/catalogue/detail-problem.ts';
+import { handoffEvents } from '../../shared/catalogue/handoff-events.ts';
 import { startLane } from './retrier/lane.ts';
 
 const lane = await startLane();

@@ -1,6 +1,6 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { maxTransformMs } from '../../shared/events/transform-limits.ts';
+import { maxTransformMs } from '../../shared/transforms/transform-limits.ts';
 import type { Respond } from '../support/http-server.ts';
 import { startApi, type Body } from './api/api.ts';
 import { startLane } from './retrier/lane.ts';

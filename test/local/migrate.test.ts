@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { migrateHandler, readOldHandlers } from '../../local/old-handlers.ts';
-import { builtInEventTypes } from '../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../shared/catalogue/catalogue.ts';
 import { HandlerInput } from '../../shared/handlers/handler.ts';
 import { startReceiver } from '../support/http-server.ts';
 

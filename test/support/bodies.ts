@@ -1,4 +1,4 @@
-import { builtInEventTypes, type BuiltInEventType } from '../../shared/events/catalogue.ts';
+import { builtInEventTypes, type BuiltInEventType } from '../../shared/catalogue/catalogue.ts';
 import { parseEvent } from '../../shared/events/envelope.ts';
 import { formatBody, type PayloadFormat } from '../../shared/events/format.ts';
 import { anEvent } from './builders.ts';

@@ -1,6 +1,6 @@
 // A process of its own that runs transforms. It says which process those run in, and waits; with `endless` in the midst of one, and with `quick` not at all.
 import { readdirSync, readFileSync } from 'node:fs';
-import { createTransforms } from '../../shared/events/transform.ts';
+import { createTransforms } from '../../shared/transforms/transform.ts';
 
 const [, , how] = process.argv;
 const transforms = createTransforms();

@@ -1,8 +1,8 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import packageJson from '../../../package.json' with { type: 'json' };
-import { asyncApiDocument } from '../../../shared/events/asyncapi.ts';
-import { toJsonSchema } from '../../../shared/events/catalogue-schema.ts';
-import { handoffEvents } from '../../../shared/events/handoff-events.ts';
+import { asyncApiDocument } from '../../../shared/catalogue/asyncapi.ts';
+import { toJsonSchema } from '../../../shared/catalogue/catalogue-schema.ts';
+import { handoffEvents } from '../../../shared/catalogue/handoff-events.ts';
 import { describeAll } from '../describe-event-types.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';

@@ -1,7 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { decodeCursor, encodeCursor } from '../../../shared/cursor.ts';
 import { NotFoundError } from '../../../shared/errors.ts';
-import { builtInEventTypes, eventTypeProblem, nearestBuiltIn } from '../../../shared/events/catalogue.ts';
+import { builtInEventTypes, eventTypeProblem, nearestBuiltIn } from '../../../shared/catalogue/catalogue.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { actorOf } from '../actor.ts';
 import { etag } from '../answer-headers.ts';

@@ -1,6 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError, TooLargeError } from '../../../shared/errors.ts';
-import { fieldOf, sentencesOf } from '../../../shared/events/detail-problem.ts';
+import { fieldOf, sentencesOf } from '../../../shared/catalogue/detail-problem.ts';
 import { oversizeOf } from '../../../shared/events/event-size.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
 import { ownSources } from '../../../shared/events/sources.ts';

@@ -1,7 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
-import { compileFilter } from '../../../shared/events/filter.ts';
-import { TooManyStepsError } from '../../../shared/events/match-filter.ts';
+import { compileFilter } from '../../../shared/filters/filter.ts';
+import { TooManyStepsError } from '../../../shared/filters/match-filter.ts';
 import { EventFilter } from '../../../shared/handlers/handler.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { placeIn } from '../../../shared/executions/key.ts';
-import { createEventTypeStore, type StoredEventType } from '../../../shared/events/event-types.ts';
-import { builtInEventTypes } from '../../../shared/events/catalogue.ts';
+import { createEventTypeStore, type StoredEventType } from '../../../shared/catalogue/event-types.ts';
+import { builtInEventTypes } from '../../../shared/catalogue/catalogue.ts';
 import { anEvent } from '../../support/builders.ts';
 import { startReceiver } from '../../support/http-server.ts';
 import { aMessage, again, startDispatcher } from './dispatcher.ts';

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { handler } from '../../../functions/scripts/balance-guard/lambda.ts';
 import { postDecision } from '../../../functions/scripts/balance-guard/post-decision.ts';
-import { builtInEventTypes } from '../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../shared/catalogue/catalogue.ts';
 import { closedPort, startRawServer, startReceiver } from '../../support/http-server.ts';
 import { anInvocation } from './invocation.ts';
 

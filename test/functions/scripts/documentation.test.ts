@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../shared/catalogue/catalogue.ts';
 import { findScripts } from '../../../shared/scripts/find-scripts.ts';
 import { startReceiver } from '../../support/http-server.ts';
 import { anInvocation } from './invocation.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../shared/catalogue/catalogue.ts';
 import { startReceiver } from '../../support/http-server.ts';
 import { anInvocation } from './invocation.ts';
 

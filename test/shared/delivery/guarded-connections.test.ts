@@ -12,7 +12,7 @@ import { createTokens } from '../../../shared/delivery/oauth.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import { openTargets } from '../../../shared/delivery/targets.ts';
 import type { Auth } from '../../../shared/handlers/auth.ts';
-import { createTransforms } from '../../../shared/events/transform.ts';
+import { createTransforms } from '../../../shared/transforms/transform.ts';
 import { aHandler } from '../../support/builders.ts';
 import { closedPort, startRawServer, startReceiver } from '../../support/http-server.ts';
 import { selfSigned } from '../../support/self-signed.ts';

@@ -7,7 +7,7 @@ import { invokeTarget } from '../../../shared/delivery/invoke.ts';
 import { createTokens } from '../../../shared/delivery/oauth.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import type { DomainEvent } from '../../../shared/events/envelope.ts';
-import { createTransforms } from '../../../shared/events/transform.ts';
+import { createTransforms } from '../../../shared/transforms/transform.ts';
 import { createLambda } from '../../../shared/aws/clients.ts';
 import type { HttpTarget } from '../../../shared/handlers/handler.ts';
 import { aHandler } from '../../support/builders.ts';

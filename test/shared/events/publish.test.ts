@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { EventBridgeClient } from '@aws-sdk/client-eventbridge';
 import { describe, expect, it } from 'vitest';
 import { InvalidInputError } from '../../../shared/errors.ts';
-import { builtInEventTypes } from '../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../shared/catalogue/catalogue.ts';
 import { publishEvents, PublishError, type CatalogueEvent } from '../../../shared/events/publish.ts';
 import { startReceiver } from '../../support/http-server.ts';
 

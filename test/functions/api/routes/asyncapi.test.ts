@@ -2,7 +2,7 @@ import { Ajv } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import asyncapi30 from '@asyncapi/specs/schemas/3.0.0-without-$id.json' with { type: 'json' };
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../../shared/catalogue/catalogue.ts';
 import { anEventTypeInput, startApi, type Api, type Body } from '../api.ts';
 
 let api: Api;

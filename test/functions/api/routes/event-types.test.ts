@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../../shared/catalogue/catalogue.ts';
 import { encodeCursor } from '../../../../shared/cursor.ts';
 import { anEventTypeInput, fieldsOf, messageOf, startApi, type Api, type Body } from '../api.ts';
 import { storeEventTypes } from '../many-handlers.ts';

@@ -1,6 +1,6 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { builtInEventTypes } from '../../../../shared/events/catalogue.ts';
+import { builtInEventTypes } from '../../../../shared/catalogue/catalogue.ts';
 import { startReceiver } from '../../../support/http-server.ts';
 import { startApi } from '../api.ts';
 

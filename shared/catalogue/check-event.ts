@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { builtInEventTypes } from './catalogue.ts';
 import { zodProblems, type DetailProblem } from './detail-problem.ts';
-import type { DomainEvent } from './envelope.ts';
+import type { DomainEvent } from '../events/envelope.ts';
 import type { StoredEventType, Validation } from './event-types.ts';
-import { visiblePath, type RedactedPath } from './redaction.ts';
+import { visiblePath, type RedactedPath } from '../events/redaction.ts';
 import type { DetailCheck, JsonSchema } from './json-schema.ts';
 
 /** What is wrong with an event by the schema of its type, and what follows; nothing is wrong with types that nobody has described. */

@@ -4,12 +4,12 @@ import {
   eventPatternProblem,
   eventTypeProblem,
   nearestBuiltIn,
-} from '../../../shared/events/catalogue.ts';
-import { toJsonSchema } from '../../../shared/events/catalogue-schema.ts';
-import { sentencesOf, zodProblems } from '../../../shared/events/detail-problem.ts';
+} from '../../../shared/catalogue/catalogue.ts';
+import { toJsonSchema } from '../../../shared/catalogue/catalogue-schema.ts';
+import { sentencesOf, zodProblems } from '../../../shared/catalogue/detail-problem.ts';
 import { parseEvent } from '../../../shared/events/envelope.ts';
-import { handoffEvents } from '../../../shared/events/handoff-events.ts';
-import { compileJsonSchema } from '../../../shared/events/json-schema.ts';
+import { handoffEvents } from '../../../shared/catalogue/handoff-events.ts';
+import { compileJsonSchema } from '../../../shared/catalogue/json-schema.ts';
 import { anEvent } from '../../support/builders.ts';
 
 const shape = 'must be a lower-case dotted name such as client.create';

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import pLimit from 'p-limit';
-import type { DomainEvent } from './envelope.ts';
+import type { DomainEvent } from '../events/envelope.ts';
 import { endSignals, maxTransformMs, type TransformAnswer, type TransformJob } from './transform-limits.ts';
 
 /** What became of a transform. `busy`: it was not run, because others took too long. */

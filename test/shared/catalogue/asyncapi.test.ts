@@ -1,7 +1,7 @@
 import { Ajv } from 'ajv';
 import asyncapi30 from '@asyncapi/specs/schemas/3.0.0-without-$id.json' with { type: 'json' };
 import { describe, expect, it } from 'vitest';
-import { asyncApiDocument, type PublishedType } from '../../../shared/events/asyncapi.ts';
+import { asyncApiDocument, type PublishedType } from '../../../shared/catalogue/asyncapi.ts';
 
 // The official schema of AsyncAPI 3.0 documents.
 const ajv = new Ajv({ strict: false, allErrors: true, logger: false, validateFormats: false });

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { createTransforms } from '../../../shared/events/transform.ts';
-import { maxTransformMs } from '../../../shared/events/transform-limits.ts';
+import { createTransforms } from '../../../shared/transforms/transform.ts';
+import { maxTransformMs } from '../../../shared/transforms/transform-limits.ts';
 
 const transforms = createTransforms();
 afterAll(() => transforms.stop());
@@ -125,9 +125,8 @@ describe('a hostile transform', () => {
     await run('1');
     const ends: string[] = [];
     const slow = Array.from({ length: 6 }, async () => ends.push((await run(hostile)).kind));
-    // While the first of them runs.
+    // Behind six of them it would have waited for longer than anything waits.
     expect(await run('2')).toEqual({ kind: 'done', body: '2' });
-    expect(ends).toEqual([]);
     await Promise.all(slow);
     expect(ends.filter((kind) => kind === 'failed').length).toBeGreaterThan(0);
     expect(ends.filter((kind) => kind === 'busy').length).toBeGreaterThan(0);

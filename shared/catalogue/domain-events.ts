@@ -1,6 +1,6 @@
 // Pure: imports nothing but zod and what is exact with money.
 import { z } from 'zod';
-import { decimalPattern } from './decimal.ts';
+import { decimalPattern } from '../events/decimal.ts';
 
 /** An event type, whoever knows it: the billing domain, or Handoff itself. */
 export type DescribedEvent = {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseExact } from '../../../shared/events/exact-json.ts';
-import { compileFilter } from '../../../shared/events/filter.ts';
+import { parseExact } from '../../../shared/filters/exact-json.ts';
+import { compileFilter } from '../../../shared/filters/filter.ts';
 import {
   createMeter,
   evaluateShape,
@@ -8,7 +8,7 @@ import {
   matchesFilter,
   maxSteps,
   TooManyStepsError,
-} from '../../../shared/events/match-filter.ts';
+} from '../../../shared/filters/match-filter.ts';
 
 const textOf = (json: unknown) => (typeof json === 'string' ? json : JSON.stringify(json));
 

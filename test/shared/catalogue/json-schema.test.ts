@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compileJsonSchema, schemaProblems } from '../../../shared/events/json-schema.ts';
+import { compileJsonSchema, schemaProblems } from '../../../shared/catalogue/json-schema.ts';
 
 const fieldsOf = (schema: object) => schemaProblems({ ...schema }).map(({ field }) => field);
 const check = (schema: object, detail: unknown) =>

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { parseExact } from '../../../shared/events/exact-json.ts';
-import { explainMismatch } from '../../../shared/events/explain-mismatch.ts';
-import { compileFilter } from '../../../shared/events/filter.ts';
-import { filteredEvent } from '../../../shared/events/match-filter.ts';
+import { parseExact } from '../../../shared/filters/exact-json.ts';
+import { explainMismatch } from '../../../shared/filters/explain-mismatch.ts';
+import { compileFilter } from '../../../shared/filters/filter.ts';
+import { filteredEvent } from '../../../shared/filters/match-filter.ts';
 
 function reasons(pattern: unknown, event: unknown): string[] {
   const [filter, raw] = [pattern, event].map((json) =>

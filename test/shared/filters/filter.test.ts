@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { parseExact } from '../../../shared/events/exact-json.ts';
-import { compileFilter, filterLimits, filterPath } from '../../../shared/events/filter.ts';
+import { parseExact } from '../../../shared/filters/exact-json.ts';
+import { compileFilter, filterLimits, filterPath } from '../../../shared/filters/filter.ts';
 
 /** What is wrong with a filter, each fault behind its place; none when it is good. */
 function faultsOf(pattern: unknown): string[] {
