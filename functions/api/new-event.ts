@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { eventTypeForm, eventTypeProblem } from '../../shared/catalogue/catalogue.ts';
+import { parseExact } from '../../shared/filters/exact-json.ts';
 
 /** An event in a request of the API. */
 export const NewEvent = z
@@ -33,3 +34,16 @@ export const NewEvent = z
     example: { type: 'client.create', objectId: 12, data: { id: 12, name: 'Northwind Telecom' } },
   });
 export type NewEvent = z.output<typeof NewEvent>;
+
+/**
+ * The same event with its numbers as they were written, which JSON.parse has rounded (`parseExact`): for JSON.stringify, and for nothing that computes.
+ *
+ * @param body of the request, JSON text
+ * @param member of the body that is the event; null when all of it is
+ */
+export function asWritten(event: NewEvent, body: string, member: 'event' | null): NewEvent {
+  const json = parseExact(body) as Record<string, unknown>;
+  const written = member === null ? json : (json[member] as Record<string, unknown>);
+  const fields = Object.entries(event).map(([name, value]) => [name, written[name] ?? value] as const);
+  return Object.fromEntries(fields) as NewEvent;
+}

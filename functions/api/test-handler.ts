@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { sentRequestOf } from '../../shared/delivery/request.ts';
 import { builtInEventTypes } from '../../shared/catalogue/catalogue.ts';
 import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
+import { parseExact } from '../../shared/filters/exact-json.ts';
 import { filteredEvent, TooManyStepsError } from '../../shared/filters/match-filter.ts';
 import type { Transforms } from '../../shared/transforms/transform.ts';
 import { makeAttempt } from '../../shared/executions/attempt.ts';
@@ -104,7 +105,7 @@ async function showTest(
   return {
     execution: {
       ...execution,
-      eventBody: JSON.parse(event.raw) as Record<string, unknown>,
+      eventBody: parseExact(event.raw) as Record<string, unknown>,
       request,
       attempts: [...record.attempts],
     },

@@ -2,10 +2,11 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError, TooLargeError } from '../../../shared/errors.ts';
 import { fieldOf, sentencesOf } from '../../../shared/catalogue/detail-problem.ts';
 import { oversizeOf } from '../../../shared/events/event-size.ts';
+import { numberText } from '../../../shared/filters/exact-json.ts';
 import type { NewEvent as EventToPublish } from '../../../shared/events/publish.ts';
 import { ownSources } from '../../../shared/events/sources.ts';
 import { actorOf } from '../actor.ts';
-import { NewEvent } from '../new-event.ts';
+import { asWritten, NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import type { Services } from '../services.ts';
@@ -67,19 +68,14 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
   const { audit, publish: publishEvents, eventTypes, checkEvent, idempotency, now } = services;
 
   app.openapi(publish, async (context) => {
-    const { type, objectId, data, changed, previous } = context.req.valid('json');
+    const read = context.req.valid('json');
     const key = context.req.valid('header')['Idempotency-Key'];
     // EventBridge keeps whole seconds: answer the time that the event will have.
     const time = new Date(Math.floor(now().getTime() / 1000) * 1000);
-    const detail = {
-      objectId,
-      data,
-      ...(changed !== undefined && { changed }),
-      ...(previous !== undefined && { previous }),
-    };
+    const { type, ...detail } = asWritten(read, await context.req.text(), null);
     const event = { type, source: ownSources.api, time, ...detail };
     requireSize(event);
-    const verdict = await checkEvent({ type, detail }, await eventTypes.find(type));
+    const verdict = await checkEvent({ type, detail: detailOf(read) }, await eventTypes.find(type));
     if (verdict.validation === 'strict' && verdict.problems.length > 0) {
       throw new InvalidInputError(
         verdict.problems.map(({ path, message }) => ({ field: fieldOf(path), message })),
@@ -87,7 +83,7 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
     }
     const warnings = sentencesOf(verdict.problems);
     // Not its data: they are in the log, for as long as that is kept.
-    const published = { type, objectId: storable(objectId) };
+    const published = { type, objectId: storable(read.objectId, detail.objectId) };
     const put = () =>
       audit.record(
         actorOf(context, services),
@@ -103,8 +99,10 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
 }
 
 // DynamoDB has not every number that JSON has, and its client refuses those that lose digits.
-const storable = (objectId: string | number | null): string | number | null =>
-  typeof objectId === 'number' && !Number.isSafeInteger(objectId) ? String(objectId) : objectId;
+const storable = (objectId: NewEvent['objectId'], written: unknown): NewEvent['objectId'] =>
+  typeof objectId === 'number' && !Number.isSafeInteger(objectId) ? numberText(written) : objectId;
+
+const detailOf = ({ type: _type, ...detail }: NewEvent) => detail;
 
 /** Refuses what would be dropped on its way, although the bus takes it: it would end as a dead letter, long after its 202. */
 function requireSize({

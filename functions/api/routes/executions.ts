@@ -1,5 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { InvalidInputError } from '../../../shared/errors.ts';
+import { parseExact } from '../../../shared/filters/exact-json.ts';
 import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
 import { readKey } from '../../../shared/executions/key.ts';
 import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
@@ -151,7 +152,7 @@ export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
     return context.json(
       {
         ...summarize(record),
-        eventBody: JSON.parse(record.event.raw) as Record<string, unknown>,
+        eventBody: parseExact(record.event.raw) as Record<string, unknown>,
         request: await sentRequest(services.targets.transforms, record),
         attempts: [...record.attempts],
       },

@@ -4,7 +4,7 @@ import { ExecutionDetail } from '../../../shared/executions/execution.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { openAuth, openSigning } from '../../../shared/handlers/registry.ts';
 import { actorOf } from '../actor.ts';
-import { NewEvent } from '../new-event.ts';
+import { asWritten, NewEvent } from '../new-event.ts';
 import { needs } from '../access.ts';
 import { HandlerId, NewHandler } from '../handler-schemas.ts';
 import { problems } from '../problem.ts';
@@ -82,7 +82,8 @@ const testUnsaved = createRoute({
 
 export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(testUnsaved, async (context) => {
-    const { handler: input, event: given, send } = context.req.valid('json');
+    const { handler: input, event: read, send } = context.req.valid('json');
+    const given = read && asWritten(read, await context.req.text(), 'event');
     requireTarget(input.target, services.targets, 'handler.');
     await requireTransform(input, services.targets.transforms, 'handler.');
     const at = services.now().toISOString();
@@ -110,7 +111,8 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const { handler } = stored;
     const key = await dataKey();
     const [signing, auth] = [openSigning(key, stored, now()), openAuth(key, stored)];
-    const { event: given } = context.req.valid('json');
+    const { event: read } = context.req.valid('json');
+    const given = read && asWritten(read, await context.req.text(), 'event');
     return context.json(
       await services.audit.record(
         actorOf(context, services),

@@ -13,7 +13,8 @@ import { authorized, machine, type Claims } from './authorized.ts';
 
 // oxlint-disable-next-line typescript/no-explicit-any -- what comes over the wire; each test says what it must be
 export type Body = any;
-export type Answer = { status: number; headers: Headers; body: Body };
+/** `text`: the body as it came. */
+export type Answer = { status: number; headers: Headers; body: Body; text: string };
 
 /** The scripts of the deployment that the tests' API belongs to: the project's own. */
 export const scripts = findScripts('functions/scripts');
@@ -63,7 +64,7 @@ export async function startApi(around?: Environment) {
     const text = await response.text();
     const answer: Body = text === '' ? null : JSON.parse(text);
     if (typeof answer?.secret === 'string') knowSecret(answer.id as string, answer.secret as string);
-    return { status: response.status, headers: response.headers, body: answer };
+    return { status: response.status, headers: response.headers, body: answer, text };
   }
 
   /** Creates a handler and gives it as the API answered, without its secret. */

@@ -61,6 +61,16 @@ describe('POST /v1/events', () => {
     expect(api.published().map(({ Detail }) => Detail)).toEqual([JSON.stringify(update)]);
   });
 
+  it('202: numbers go on the bus as they were written', async () => {
+    const detail =
+      '{"objectId":12345678901234567890,"data":{"big":12345678901234567890,"rate":1.50,"most":1e400,"none":-0.0},"previous":{"rate":[2.50]}}';
+    const answer = await publish(`{"type":"crm.merged",${detail.slice(1)}`);
+    expect(answer.status).toBe(202);
+    expect(api.published().map(({ Detail }) => Detail)).toEqual([detail]);
+    const { items } = (await api.request('GET', '/v1/audit')).body;
+    expect(items[0].after).toEqual({ type: 'crm.merged', objectId: '12345678901234567890' });
+  });
+
   it('400: names the fields that are not what a strict schema says, and publishes nothing', async () => {
     const event = { type: 'client.balance.nonpositive', objectId: 12, data: { id: 12, balance: 0 } };
     const warned = await publish(event);

@@ -34,6 +34,15 @@ const only = async (query = ''): Promise<Body> => {
 };
 
 describe('GET /v1/executions/{id}', () => {
+  it('200: shows the numbers of the event as they came', async () => {
+    await api.create();
+    const data = '{"big":12345678901234567890,"rate":1.50,"most":1e400}';
+    const event = anEvent({ detail: { objectId: 12, data: 'here' } }).replace('"here"', data);
+    await dispatcher.dispatch([aMessage({ body: event })]);
+    const { id } = await only();
+    expect((await api.request('GET', `/v1/executions/${id}`)).text).toContain(`"eventBody":${event}`);
+  });
+
   it('200: shows a delivery as it was made, all but its signature', async () => {
     await using receiver = await startReceiver((_, response) => void response.writeHead(500).end('broken'));
     const handler = await api.create({

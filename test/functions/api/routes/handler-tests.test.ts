@@ -157,6 +157,22 @@ describe('POST /v1/handlers/test', () => {
     expect(JSON.parse(shown.body.request.body)).toMatchObject(body);
   });
 
+  it('shows and sends the numbers of the event as they were written', async () => {
+    await using receiver = await startReceiver();
+    const data = '{"big":12345678901234567890,"rate":1.50,"most":1e400}';
+    const test = (send: boolean) =>
+      api.request(
+        'POST',
+        '/v1/handlers/test',
+        `{"handler":${JSON.stringify(handler(receiver.url))},"event":{"type":"crm.merged","objectId":1.0,"data":${data}},"send":${send}}`,
+      );
+    const { body } = (await test(false)).body.request;
+    expect(body).toContain(`"data":${data},"objectId":1.0}`);
+    const sent = await test(true);
+    expect(receiver.requests[0]?.body).toContain(`"data":${data}`);
+    expect(sent.text).toContain(`"detail":{"objectId":1.0,"data":${data}}`);
+  });
+
   it.each([
     ['{ "id": detail.data.id }', '{"id":12}', null],
     ['detail.data.nothing', null, 'transform: gave nothing'],
