@@ -78,7 +78,7 @@ export async function publishEvents<Custom extends NewEvent = never>(
   options: PublishOptions = {},
 ): Promise<string[]> {
   const problems = (events as readonly NewEvent[]).flatMap((event, index) =>
-    problemsOf(event).map(({ field, message }) => ({ field: `events[${index}].${field}`, message })),
+    problemsOf(event, options.source).map(({ field, message }) => ({ field: `events[${index}].${field}`, message })),
   );
   if (problems.length > 0) throw new InvalidInputError(problems);
   return sendEvents(client, events, options);
@@ -126,8 +126,8 @@ const builtIn = new Map<string, (typeof builtInEventTypes)[number]>(
   builtInEventTypes.map((type) => [type.name, type]),
 );
 
-function problemsOf(event: NewEvent): FieldError[] {
-  const { type, source = defaultSource, time = new Date() } = event;
+function problemsOf(event: NewEvent, sourceOfCall = defaultSource): FieldError[] {
+  const { type, source = sourceOfCall, time = new Date() } = event;
   const name = typeof type === 'string' ? nameProblem(type) : 'must be the name of an event type';
   if (name !== null) return [{ field: 'type', message: name }];
   const detail = detailOf(event);
@@ -136,17 +136,36 @@ function problemsOf(event: NewEvent): FieldError[] {
     known === undefined
       ? shapeProblems(event)
       : zodProblems(known.detail, detail).map(({ path, message }) => ({ field: fieldOf(path), message }));
-  if (source === 'handoff') problems.push({ field: 'source', message: 'is that of Handoff alone' });
+  problems.push(...sendingProblems({ source, time }));
   if (problems.length > 0) return problems;
   try {
-    const oversize = oversizeOf({ type, source, time, detail: JSON.stringify(detail) });
+    const oversize = oversizeOf({ type, source, time, detail: JSON.stringify(detail, onlyNumbersOfJson) });
     return oversize === null
       ? []
       : [{ field: 'data', message: `the ${oversize.what} has more than ${oversize.maxBytes} bytes` }];
   } catch (error) {
-    // A bigint, or what contains itself.
+    // A bigint, NaN, or what contains itself.
     return [{ field: 'data', message: `is no JSON: ${(error as Error).message}` }];
   }
+}
+
+function sendingProblems({ source, time }: { source: unknown; time: unknown }): FieldError[] {
+  const problems: FieldError[] = [];
+  if (source === 'handoff') problems.push({ field: 'source', message: 'is that of Handoff alone' });
+  // The first is what the bus takes, the other names are those of AWS: https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html
+  if (typeof source !== 'string' || !/^(?!aws\.).{1,256}$/su.test(source)) {
+    const message = 'must be a text of 1 to 256 characters that does not begin with "aws."';
+    problems.push({ field: 'source', message });
+  }
+  if (!(time instanceof Date) || Number.isNaN(time.getTime()))
+    problems.push({ field: 'time', message: 'must be a valid Date' });
+  return problems;
+}
+
+/** JSON.stringify makes null of the others without a word. */
+function onlyNumbersOfJson(name: string, value: unknown): unknown {
+  if (typeof value !== 'number' || Number.isFinite(value)) return value;
+  throw new TypeError(`${name} is ${value}`);
 }
 
 const nameProblem = (name: string): string | null =>
@@ -156,7 +175,7 @@ const nameProblem = (name: string): string | null =>
 
 function shapeProblems({ objectId, data }: Partial<NewEvent>): FieldError[] {
   const problems: FieldError[] = [];
-  if (objectId !== null && typeof objectId !== 'string' && typeof objectId !== 'number')
+  if (objectId !== null && typeof objectId !== 'string' && !Number.isFinite(objectId))
     problems.push({ field: 'objectId', message: 'must be an id: a number or a text' });
   if (typeof data !== 'object' || data === null || Array.isArray(data))
     problems.push({ field: 'data', message: 'must be an object' });

@@ -184,6 +184,28 @@ describe('publishEvents', () => {
     expect(bus.calls).toEqual([]);
   });
 
+  it.each([
+    [{ source: '' }, 'events[0].source: must be a text of 1 to 256 characters that does not begin with "aws."'],
+    [{ source: 'aws.billing' }, /^events\[0\]\.source: must be/u],
+    [{ source: 's'.repeat(257) }, /^events\[0\]\.source: must be/u],
+    [{ time: new Date('never') }, 'events[0].time: must be a valid Date'],
+    [{ objectId: Number.NaN }, 'events[0].objectId: must be an id: a number or a text'],
+    [{ data: { rates: [1, Infinity] } }, 'events[0].data: is no JSON: 1 is Infinity'],
+  ])('sends nothing of what the bus would refuse or change: %j', async (fields, problem) => {
+    await using bus = await startBus();
+    const event = { type: 'crm.merged', objectId: 1, data: {}, ...fields };
+    await expect(publishEvents<typeof event>(bus.client, [event])).rejects.toThrow(problem);
+    expect(bus.calls).toEqual([]);
+  });
+
+  it('holds the source of a call to the same as that of an event', async () => {
+    await using bus = await startBus();
+    await expect(publishEvents(bus.client, [aBalance(1)], { source: 'handoff' })).rejects.toThrow(
+      'events[0].source: is that of Handoff alone',
+    );
+    expect(bus.calls).toEqual([]);
+  });
+
   it('sends again what the bus could not take for now, that alone, with longer waits', async () => {
     await using bus = await startBus((entry, call) =>
       call < 4 && Number(idOf(entry)) % 3 === 1 ? throttled : undefined,
