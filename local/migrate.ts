@@ -18,8 +18,8 @@ Prints the API calls as a shell script, with what could not be carried over as c
 
 const headOf = ({ old, notes }: Migration): string[] =>
   [`${old.id} ${old.name}`.trim(), ...notes.map((note) => `  ${note}`)].map(
-    // What is in a name must not end the comment.
-    (line) => `# ${line.replaceAll(/[\r\n]/gu, ' ')}`,
+    // What is in a name must not end the comment, nor speak to a terminal.
+    (line) => `# ${line.replaceAll(/\p{Cc}/gu, ' ')}`,
   );
 
 const curlOf = (handler: MigratedHandler): string =>

@@ -1,5 +1,7 @@
 import { parse as parseCsv } from 'csv-parse/sync';
 import { createAddressGuard } from '../shared/delivery/address-guard.ts';
+import { HandlerInput } from '../shared/handlers/handler.ts';
+import { line } from '../shared/handlers/plain-text.ts';
 import { builtInEventTypes, type BuiltInName } from '../shared/catalogue/catalogue.ts';
 
 /** A handler of the provisioning system, as its list has it: text, whatever it was exported as. */
@@ -14,7 +16,13 @@ export type MigratedHandler = {
   description: string;
   events: string[];
   target:
-    | { type: 'http'; url: string; method: 'POST' | 'PUT' | 'PATCH'; format: 'provisioning' }
+    | {
+        type: 'http';
+        url: string;
+        method: 'POST' | 'PUT' | 'PATCH';
+        format: 'provisioning';
+        auth?: { type: 'basic'; username: string; password: string };
+      }
     | { type: 'script'; script: string };
   status: 'enabled' | 'disabled' | 'archived';
   priority: number;
@@ -60,11 +68,22 @@ export function readOldHandlers(text: string, format: 'csv' | 'json'): OldHandle
     const old = Object.fromEntries(
       Object.entries(columns).map(([field, names]) => [field, cell(names)]),
     ) as OldHandler;
-    const port = cells.get('port') ?? '';
-    return port === '' || old.place.includes(':')
-      ? old
-      : { ...old, place: old.place.replace(/^(?<host>[^/]*)/u, `$<host>:${port}`) };
+    return withType(withPort(old, cells.get('port') ?? ''));
   });
+}
+
+const withPort = (old: OldHandler, port: string): OldHandler =>
+  port === '' || old.place.replace(/^https?:\/\//iu, '').includes(':')
+    ? old
+    : { ...old, place: old.place.replace(/^(?:https?:\/\/)?[^/]*/iu, `$&:${port}`) };
+
+/** The list has the type and the place in one column: "Script: user/local/vcs/script.py", or the place alone. */
+function withType(old: OldHandler): OldHandler {
+  if (old.type !== '') return old;
+  const [, type, place] = /^(script|https?)(?:\s*:(?!\/\/)\s*|\s+)(.+)$/isu.exec(old.place) ?? [];
+  if (type !== undefined && place !== undefined) return { ...old, type, place };
+  if (/^(?:https?:\/\/|[^/\\]+:\d)/iu.test(old.place)) return { ...old, type: 'http' };
+  return /[/\\][^/\\]+\.[a-z]{2,4}$/iu.test(old.place) ? { ...old, type: 'script' } : old;
 }
 
 // As spreadsheets write it: with a mark of the byte order, with semicolons where the comma is in numbers, with quotes inside of what is not quoted.
@@ -121,14 +140,28 @@ export function migrateHandler(old: OldHandler): Migration {
     status: target.type === 'script' && status === 'enabled' ? 'disabled' : status,
     priority: priorityOf(old, notes),
   };
-  return { old, handler, notes };
+  const { error } = HandlerInput.safeParse(handler);
+  if (error === undefined) return { old, handler, notes };
+  const why = error.issues.map(({ path, message }) => `${path.join('.')} ${message}`).join('; ');
+  return { old, handler: null, notes: [`not carried over: ${why}.`] };
 }
 
 /** What a migrated handler is found by, when the same list is migrated again. */
 export const markOf = ({ id }: Pick<OldHandler, 'id'>): string => `(old handler ${id})`;
 
 const descriptionOf = (old: OldHandler): string =>
-  `${old.type === '' ? 'handler' : old.type} ${old.place} of the provisioning system${old.id === '' ? '' : ` ${markOf(old)}`}`;
+  `${old.type === '' ? 'handler' : old.type} ${visible(withoutUser(old.place)).slice(0, 3000)} of the provisioning system${old.id === '' ? '' : ` ${markOf(old)}`}`;
+
+/** What the API takes as text for people: without what it refuses. */
+const visible = (text: string): string =>
+  text
+    .normalize('NFC')
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ')
+    .replaceAll(/[\p{Cf}\p{DI}\p{Cs}]/gu, '')
+    .trim();
+
+const withoutUser = (place: string): string =>
+  place.replace(/^(?<scheme>https?:\/\/)?[^/?#]*@/iu, '$<scheme>');
 
 const squeeze = (text: string): string => text.toLowerCase().replaceAll(/\s+/gu, '');
 
@@ -179,14 +212,21 @@ function scriptOf(path: string, notes: string[]): MigratedHandler['target'] | nu
 }
 
 const guard = createAddressGuard({ allowCidrs: [], allowLoopback: false });
+const openGuard = createAddressGuard({ allowCidrs: ['0.0.0.0/0', '::/0'], allowLoopback: true });
 
-function httpOf({ place, method: oldMethod }: OldHandler, notes: string[]): MigratedHandler['target'] | null {
-  const url = /^https?:\/\//iu.test(place) ? place : `http://${place}`;
-  if (place === '' || !URL.canParse(url)) {
-    notes.push(`not carried over: "${place}" is no address.`);
+function httpOf(old: OldHandler, notes: string[]): MigratedHandler['target'] | null {
+  const { place, path, method } = methodOf(old, notes);
+  const url = urlOf(place, path);
+  if (url === null) {
+    notes.push(`not carried over: "${withoutUser(place)}" is no address.`);
     return null;
   }
-  const { protocol, hostname } = new URL(url);
+  const { protocol, hostname, username, password } = url;
+  const closed = openGuard.hostProblem(hostname);
+  if (closed !== null) {
+    notes.push(`not carried over: ${closed}, which no setting opens.`);
+    return null;
+  }
   if (protocol === 'http:')
     notes.push(
       'plain http: the deployment needs allowHttp (HANDOFF_ALLOW_HTTP=true on one machine); https is better.',
@@ -194,14 +234,60 @@ function httpOf({ place, method: oldMethod }: OldHandler, notes: string[]): Migr
   const problem = guard.hostProblem(hostname);
   if (problem !== null)
     notes.push(`${problem}: the deployment needs it in allowCidrs (HANDOFF_ALLOW_CIDRS on one machine).`);
-  const method = oldMethod.toUpperCase();
-  if (method === 'POST' || method === 'PUT' || method === 'PATCH')
-    return { type: 'http', url, method, format: 'provisioning' };
-  if (method !== '')
+  const target = { type: 'http', url: url.text, method, format: 'provisioning' } as const;
+  if (username === '' && password === '') return target;
+  notes.push('the user name and the password of its URL are in target.auth, and in the call below.');
+  return { ...target, auth: { type: 'basic', username, password } };
+}
+
+/** The old list calls a path "method", as in host, port and method: `120.0.0.1:5000/api`. Exports may have one of HTTP there. */
+function methodOf(
+  { place, method }: OldHandler,
+  notes: string[],
+): { place: string; path: string; method: 'POST' | 'PUT' | 'PATCH' } {
+  const name = method.toUpperCase();
+  if (name === '') return { place, path: '', method: 'POST' };
+  if (name === 'POST' || name === 'PUT' || name === 'PATCH') return { place, path: '', method: name };
+  if (/^(?:GET|HEAD|DELETE|OPTIONS|TRACE|CONNECT)$/u.test(name)) {
     notes.push(
-      `the method ${method} is not carried over: a delivery has a body, so it is POST. The receiver has to take that.`,
+      `the method ${name} is not carried over: a delivery has a body, so it is POST. The receiver has to take that.`,
     );
-  return { type: 'http', url, method: 'POST', format: 'provisioning' };
+    return { place, path: '', method: 'POST' };
+  }
+  if (/^(?:https?:\/\/)?[^/?#]+\/?$/iu.test(place))
+    return { place, path: method.replace(/^\/+/u, ''), method: 'POST' };
+  notes.push(`the method "${method}" is none of HTTP, and the address has a path already: look at the URL.`);
+  return { place, path: '', method: 'POST' };
+}
+
+/** The address as a URL, written as it was but for what no URL of a handler may have: a user, spaces, what stands behind a #. */
+function urlOf(
+  place: string,
+  path: string,
+): { text: string; protocol: string; hostname: string; username: string; password: string } | null {
+  const address = place.replace(/^\/\//u, '');
+  if (address === '' || address.startsWith('/') || /^(?!https?:)[a-z][\d+.a-z-]*:\/\//iu.test(address))
+    return null;
+  const withScheme = /^https?:\/\//iu.test(address) ? address : `http://${address}`;
+  const text = path === '' ? withScheme : `${withScheme.replace(/\/$/u, '')}/${path}`;
+  const url = URL.parse(text);
+  if (url === null) return null;
+  const { protocol, hostname } = url;
+  return {
+    text: withoutUser(text).replace(/#.*$/u, '').replaceAll(' ', '%20'),
+    protocol,
+    hostname,
+    username: decoded(url.username),
+    password: decoded(url.password),
+  };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 const statuses: Readonly<Record<string, MigratedHandler['status']>> = {
@@ -233,13 +319,15 @@ function statusOf({ status }: OldHandler, notes: string[]): MigratedHandler['sta
 }
 
 function nameOf({ name, id, event }: OldHandler, notes: string[]): string {
-  const visible = name.replaceAll(/\s+/gu, ' ').slice(0, 200).trim();
-  if (visible === '') {
+  if (line(200).safeParse(name).success) return name;
+  // Not the half of a character that takes two.
+  const short = visible(visible(name).slice(0, 200));
+  if (short === '') {
     notes.push('it had no name, and is named after its event.');
     return `${event} ${id}`.trim();
   }
-  if (visible !== name) notes.push('its name was longer than 200 characters, or had line breaks.');
-  return visible;
+  notes.push('its name was longer than 200 characters, or had line breaks or what cannot be seen.');
+  return short;
 }
 
 function priorityOf({ priority }: OldHandler, notes: string[]): number {

@@ -74,8 +74,8 @@ describe('migrateHandler', () => {
     expect(of(2)?.notes).toEqual([expect.stringMatching(/^plain http: .*HANDOFF_ALLOW_HTTP=true/u)]);
     expect(of(3)?.notes).toEqual([]);
     expect(of(4)?.notes).toEqual([
-      expect.stringContaining('plain http'),
       expect.stringMatching(/^the method GET is not carried over/u),
+      expect.stringContaining('plain http'),
       expect.stringMatching(/^disabled: /u),
     ]);
     expect(of(5)?.notes).toEqual([
@@ -130,6 +130,76 @@ describe('migrateHandler', () => {
         'the priority "0" is none from 1 to 1000: it comes with 1.',
       ],
     });
+  });
+});
+
+describe('the places of old handlers', () => {
+  const http = { type: 'http', method: 'POST', format: 'provisioning' };
+  it.each([
+    // As the old list shows them: the type and the place in one column.
+    [
+      { type: '', handler: 'Http: 120.0.0.1:5000/api' },
+      { ...http, url: 'http://120.0.0.1:5000/api' },
+    ],
+    [
+      { type: '', handler: 'script user/local/vcs/script.py' },
+      { type: 'script', script: 'script' },
+    ],
+    [
+      { type: '', handler: '120.0.0.1:5000/api' },
+      { ...http, url: 'http://120.0.0.1:5000/api' },
+    ],
+    [
+      { type: '', handler: 'https://crm.example/x' },
+      { ...http, url: 'https://crm.example/x' },
+    ],
+    [
+      { type: '', handler: 'user/local/vcs/script.py' },
+      { type: 'script', script: 'script' },
+    ],
+    // And as its form asks for them: host, port and method.
+    [
+      { handler: '', host: '120.0.0.1', port: 5000, method: 'api' },
+      { ...http, url: 'http://120.0.0.1:5000/api' },
+    ],
+    [
+      { handler: '', host: 'https://crm.example', port: 8443, method: '/api/v1' },
+      { ...http, url: 'https://crm.example:8443/api/v1' },
+    ],
+    [
+      { handler: 'https://crm.example/x', port: 8443 },
+      { ...http, url: 'https://crm.example:8443/x' },
+    ],
+    [{ handler: 'crm.example/a b#c' }, { ...http, url: 'http://crm.example/a%20b' }],
+    [
+      { handler: 'https://crm:s%20t@crm.example/x' },
+      { ...http, url: 'https://crm.example/x', auth: { type: 'basic', username: 'crm', password: 's t' } },
+    ],
+  ])('%j', (parts, target) => {
+    const { handler } = migrateHandler(anOldHandler(parts));
+    expect(handler?.target).toEqual(target);
+    expect(HandlerInput.safeParse(handler).error).toBeUndefined();
+    expect(handler?.description).not.toContain('s%20t');
+  });
+
+  it.each([
+    ['ftp://crm.example/x', 'is no address'],
+    ['/api', 'is no address'],
+    ['http://169.254.169.254/x', 'which no setting opens'],
+    [`https://crm.example/${'x'.repeat(2048)}`, 'target.url'],
+  ])('has none for %.30s', (place, why) => {
+    const { handler, notes } = migrateHandler(anOldHandler({ handler: place }));
+    expect(handler).toBeNull();
+    expect(notes.at(-1)).toMatch(/^not carried over: /u);
+    expect(notes.at(-1)).toContain(why);
+  });
+
+  it('leaves out of names and descriptions what the API refuses', () => {
+    const { handler } = migrateHandler(
+      anOldHandler({ name: `a\u0007b\u202E${'x'.repeat(196)}😀y`, handler: 'crm.example/\u200Bx' }),
+    );
+    expect(handler?.name).toBe(`a b${'x'.repeat(196)}`);
+    expect(HandlerInput.safeParse(handler).error).toBeUndefined();
   });
 });
 
