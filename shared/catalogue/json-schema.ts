@@ -100,6 +100,8 @@ function compile(prepared: object, spend: Spend, { allErrors }: { allErrors: boo
     // The schema was held against the draft when it was saved.
     meta: false,
     validateSchema: false,
+    // "constructor" is a name like any other: what objects inherit is nobody's field.
+    ownProperties: true,
     formats,
     code: { regExp: linearRegExp(spend) },
   });

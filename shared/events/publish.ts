@@ -78,7 +78,10 @@ export async function publishEvents<Custom extends NewEvent = never>(
   options: PublishOptions = {},
 ): Promise<string[]> {
   const problems = (events as readonly NewEvent[]).flatMap((event, index) =>
-    problemsOf(event, options.source).map(({ field, message }) => ({ field: `events[${index}].${field}`, message })),
+    problemsOf(event, options.source).map(({ field, message }) => ({
+      field: `events[${index}].${field}`,
+      message,
+    })),
   );
   if (problems.length > 0) throw new InvalidInputError(problems);
   return sendEvents(client, events, options);

@@ -144,6 +144,16 @@ describe('any JSON at all', () => {
 });
 
 describe('compileJsonSchema', () => {
+  it("takes what objects inherit for nobody's field", () => {
+    const schema = {
+      required: ['toString'],
+      properties: { constructor: { type: 'string' }, valueOf: false },
+      dependentRequired: { hasOwnProperty: ['data'] },
+    };
+    expect(check(schema, {})).toEqual(['toString: is missing']);
+    expect(check(schema, { toString: 1, constructor: 'Ferrari' })).toEqual([]);
+  });
+
   it('says all that is wrong, by path, without a value', () => {
     const schema = {
       required: ['objectId'],

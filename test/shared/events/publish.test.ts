@@ -185,7 +185,10 @@ describe('publishEvents', () => {
   });
 
   it.each([
-    [{ source: '' }, 'events[0].source: must be a text of 1 to 256 characters that does not begin with "aws."'],
+    [
+      { source: '' },
+      'events[0].source: must be a text of 1 to 256 characters that does not begin with "aws."',
+    ],
     [{ source: 'aws.billing' }, /^events\[0\]\.source: must be/u],
     [{ source: 's'.repeat(257) }, /^events\[0\]\.source: must be/u],
     [{ time: new Date('never') }, 'events[0].time: must be a valid Date'],
