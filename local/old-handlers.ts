@@ -80,8 +80,12 @@ const withPort = (old: OldHandler, port: string): OldHandler =>
 /** The list has the type and the place in one column: "Script: user/local/vcs/script.py", or the place alone. */
 function withType(old: OldHandler): OldHandler {
   if (old.type !== '') return old;
-  const [, type, place] = /^(script|https?)(?:\s*:(?!\/\/)\s*|\s+)(.+)$/isu.exec(old.place) ?? [];
-  if (type !== undefined && place !== undefined) return { ...old, type, place };
+  const [, type, rest = ''] = /^(script|https?)((?:\s|:(?!\/\/)).*)$/isu.exec(old.place) ?? [];
+  const place = rest
+    .trim()
+    .replace(/^:(?!\/\/)/u, '')
+    .trim();
+  if (type !== undefined && place !== '') return { ...old, type, place };
   if (/^(?:https?:\/\/|[^/\\]+:\d)/iu.test(old.place)) return { ...old, type: 'http' };
   return /[/\\][^/\\]+\.[a-z]{2,4}$/iu.test(old.place) ? { ...old, type: 'script' } : old;
 }
@@ -274,7 +278,7 @@ function urlOf(
   if (url === null) return null;
   const { protocol, hostname } = url;
   return {
-    text: withoutUser(text).replace(/#.*$/u, '').replaceAll(' ', '%20'),
+    text: (withoutUser(text).split('#', 1)[0] ?? '').replaceAll(' ', '%20'),
     protocol,
     hostname,
     username: decoded(url.username),
