@@ -26,8 +26,10 @@ export async function startDynalite() {
     client,
     async [Symbol.asyncDispose]() {
       client.destroy();
-      const closed = once(server, 'close');
-      server.close();
+      // Node may crash when this thread ends while LevelDB is still closing, which takes longer than the server.
+      const closed = new Promise((resolve) => {
+        server.close(resolve);
+      });
       server.closeAllConnections();
       await closed;
       await rm(folder, { recursive: true });

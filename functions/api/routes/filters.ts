@@ -10,6 +10,22 @@ import { testFilter } from '../test-filter.ts';
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+const Tried = z
+  .strictObject({
+    filter: EventFilter,
+    // By reference: a copy would leave out names that are special to JavaScript.
+    event: z.custom<Record<string, unknown>>(isObject, 'must be an object').meta({
+      type: 'object',
+      description: 'An EventBridge event, or any part of one; it is not validated',
+    }),
+  })
+  .openapi('FilterAndEvent', {
+    example: {
+      filter: { detail: { data: { name: [{ prefix: 'A' }] } } },
+      event: { 'detail-type': 'client.create', detail: { data: { name: 'Bob' } } },
+    },
+  });
+
 const FilterTest = z
   .strictObject({
     matches: z.boolean().describe('Whether the handler would get the event'),
@@ -31,14 +47,7 @@ const test = createRoute({
     body: {
       content: {
         'application/json': {
-          schema: z.strictObject({
-            filter: EventFilter,
-            // By reference: a copy would leave out names that are special to JavaScript.
-            event: z.custom<Record<string, unknown>>(isObject, 'must be an object').meta({
-              type: 'object',
-              description: 'An EventBridge event, or any part of one; it is not validated',
-            }),
-          }),
+          schema: Tried,
         },
       },
       required: true,
