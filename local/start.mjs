@@ -9,17 +9,22 @@ if (Number(major) < 24) {
   );
   process.exit(1);
 }
-// The threads of LevelDB and of libuv's pool take memory from up to eight arenas a processor, and glibc gives back little of what lies
-// between pieces that are still in use: the process would grow for as long as each of them finds a new largest moment. With two arenas, and the blocks of
-// LevelDB (64 KB) mapped one by one, it levels off. Smaller pieces mapped one by one would save more, and cost a fifth more processor. glibc reads this when a
-// program starts (mallopt(3)), so the program starts once more in its own place. Other systems do not know it.
+// What the process holds must stay level however long it runs. The threads of LevelDB and of libuv's pool take memory from up to eight arenas a
+// processor, and glibc gives back little of what lies between pieces that are still in use: it is to have two arenas, and map the blocks of LevelDB (64 KB) one by
+// one. And what it has to hold at most is what Buffers leave behind until V8 collects it: with 4 MB of young objects rather than 16 it does so sooner,
+// for a tenth more processor and a third less memory. glibc reads its settings when a program starts (mallopt(3)), so the program starts once
+// more in its own place. Other systems do not know them.
 if (process.platform === 'linux' && process.env.MALLOC_ARENA_MAX === undefined) {
-  process.execve?.(process.execPath, [process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
-    ...process.env,
-    MALLOC_ARENA_MAX: '2',
-    MALLOC_MMAP_THRESHOLD_: '65536',
-    MALLOC_TRIM_THRESHOLD_: '131072',
-  });
+  process.execve?.(
+    process.execPath,
+    [process.execPath, '--max-semi-space-size=4', ...process.execArgv, ...process.argv.slice(1)],
+    {
+      ...process.env,
+      MALLOC_ARENA_MAX: '2',
+      MALLOC_MMAP_THRESHOLD_: '65536',
+      MALLOC_TRIM_THRESHOLD_: '131072',
+    },
+  );
 }
 // libuv's pool has four threads and gives name look-ups half of them (src/threadpool.c): two names that resolve slowly
 // would hold up every new connection for seconds. It is read when the pool is first used, which is later.
