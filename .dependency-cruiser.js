@@ -5,7 +5,7 @@
  * @type {import('dependency-cruiser').IConfiguration}
  */
 const pureCore =
-  '^shared/(aws/queues|events/(envelope|format|json-text|provisioning)|filters/[^/]+|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
+  '^shared/(json-object|aws/queues|events/(envelope|format|json-text|provisioning)|filters/[^/]+|handlers/(handler|auth|plain-text)|executions/life-cycle|executions/retry-decision|delivery/outcome|delivery/signature)[.]ts$';
 
 export default {
   forbidden: [

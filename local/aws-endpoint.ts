@@ -6,6 +6,7 @@ import { accountId, busName, region } from './aws-identity.ts';
 import { signatureProblem, type AwsKeys } from './aws-signature.ts';
 import { diskProblem, type Queue } from './queue.ts';
 import { readBody } from './request-body.ts';
+import { isObject } from '../shared/json-object.ts';
 
 const maxEntries = 10;
 /** All entries of one call together. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html */
@@ -164,9 +165,6 @@ function readEntries(body: Buffer): Entry[] {
   }
   return checked;
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const constraintError = (message: string): AwsError =>
   new AwsError('ValidationException', `1 validation error detected: ${message}`);

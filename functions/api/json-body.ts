@@ -1,6 +1,7 @@
 import type { HonoRequest, MiddlewareHandler } from 'hono';
 import { InvalidInputError, TooLargeError, type FieldError } from '../../shared/errors.ts';
 import { parseExact } from '../../shared/filters/exact-json.ts';
+import { isObject } from '../../shared/json-object.ts';
 
 const maxBodyBytes = 256 * 1024;
 const maxEventBodyBytes = 1024 * 1024;
@@ -53,9 +54,6 @@ function withExactFilters(body: unknown, text: string): object | null {
       'filter' in handler && { handler: { ...handler, filter: exact.handler.filter } }),
   };
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 // Bytes that are no UTF-8 would silently become other characters.
 function decode(bytes: ArrayBuffer): string {

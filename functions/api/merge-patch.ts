@@ -1,5 +1,4 @@
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+import { isObject } from '../../shared/json-object.ts';
 
 /** JSON Merge Patch (RFC 7396): objects are merged, null removes a member, everything else replaces. */
 export function mergePatch(target: unknown, patch: unknown): unknown {

@@ -3,6 +3,7 @@ import { RE2JS } from 're2js';
 import { z } from 'zod';
 import type { FieldError } from '../errors.ts';
 import type { DetailProblem } from './detail-problem.ts';
+import { isObject } from '../json-object.ts';
 
 /** A JSON Schema of draft 2020-12. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
@@ -332,9 +333,6 @@ const below = ({ pointer, field, depth }: Place, name: string): Place => ({
   field: `${field}.${name}`,
   depth: depth + 1,
 });
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const countNodes = (value: unknown): number =>
   typeof value === 'object' && value !== null

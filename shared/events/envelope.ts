@@ -1,5 +1,6 @@
 // Pure core: imports nothing but zod and node:crypto.
 import { z } from 'zod';
+import { isObject } from '../json-object.ts';
 
 /** SQS and EventBridge carry at most 1 MB (since January 2026). */
 export const maxEventBytes = 1_048_576;
@@ -33,9 +34,6 @@ const maxObjectIdLength = 256;
 
 export type ParsedEvent = { ok: true; event: DomainEvent } | { ok: false; reason: string };
 
-const isPlainObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 // JSON.parse takes any depth, and JSON.stringify ends with a RangeError at a few thousand.
 const maxDepth = 1000;
 const isDeeperThan = (levels: number, value: unknown): boolean =>
@@ -55,7 +53,7 @@ const Envelope = z.looseObject({
     .max(128, 'is longer than 128 characters'),
   source: z.string('is missing or not a string').max(256, 'is longer than 256 characters'),
   time: z.iso.datetime({ offset: true, error: 'is not an ISO 8601 time' }),
-  detail: z.custom<Record<string, unknown>>(isPlainObject, 'is not an object'),
+  detail: z.custom<Record<string, unknown>>(isObject, 'is not an object'),
 });
 
 /**

@@ -10,6 +10,7 @@ import {
   readAnyCase,
   readWildcard,
 } from './text-pattern.ts';
+import { isObject } from '../json-object.ts';
 
 /** What is wrong with a filter, and where: the names and positions that lead there, from the filter on. */
 export type FilterFault = { path: readonly (string | number)[]; message: string };
@@ -408,9 +409,6 @@ const isDouble = (text: string): boolean =>
 
 const isComparable = (decimal: Decimal): boolean =>
   compareDecimals(decimal, largest) <= 0 && compareDecimals(decimal, smallest) >= 0;
-
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const longestQuote = 100;
 

@@ -1,12 +1,7 @@
 // Pure core: imports nothing but its own kind.
+import { isObject } from '../json-object.ts';
 import { numberText } from './exact-json.ts';
-import {
-  isObject,
-  readCondition,
-  type Condition,
-  type FilterFault,
-  type Reading,
-} from './filter-condition.ts';
+import { readCondition, type Condition, type FilterFault, type Reading } from './filter-condition.ts';
 
 /** An EventBridge event pattern, as JSON. Numbers as `parseExact` leaves them. */
 export type Filter = Readonly<Record<string, unknown>>;

@@ -6,9 +6,7 @@ import { EventFilter } from '../../../shared/handlers/handler.ts';
 import { needs } from '../access.ts';
 import { problems } from '../problem.ts';
 import { testFilter } from '../test-filter.ts';
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+import { isObject } from '../../../shared/json-object.ts';
 
 const Tried = z
   .strictObject({
