@@ -13,6 +13,13 @@ export const needs = (role: Role): Record<string, string[]>[] => [{ bearer: [sco
 /** Who makes a request, and what they may do; `role` is null for somebody who is known and may do nothing. */
 export type Caller = { name: string; role: Role | null };
 
+declare module 'hono' {
+  interface ContextVariableMap {
+    /** Of every request that was let through. */
+    caller: Caller;
+  }
+}
+
 /** What an authorizer leaves of a token that it has checked: text, or JSON that was made text. */
 type Claims = Partial<Record<string, unknown>>;
 
@@ -95,7 +102,8 @@ const firstText = (...claims: unknown[]): string | undefined =>
  */
 export function checkRole(needed: ReadonlyMap<string, Role>, groupsClaim: string): MiddlewareHandler {
   return async (context, next) => {
-    const { role } = callerOf((context.env as { event: Authorized }).event, groupsClaim);
+    const caller = callerOf((context.env as { event: Authorized }).event, groupsClaim);
+    const { role } = caller;
     const route = matchedRoutes(context).find(({ method, path }) => needed.has(`${method} ${path}`));
     // What there is no route for, and the description of the API, is for everybody with a role.
     const least = (route && needed.get(`${route.method} ${route.path}`)) ?? 'read';
@@ -105,6 +113,7 @@ export function checkRole(needed: ReadonlyMap<string, Role>, groupsClaim: string
         scopeOf(least),
       );
     }
+    context.set('caller', caller);
     await next();
   };
 }

@@ -95,7 +95,7 @@ export function addDeadLetterRoutes(app: OpenAPIHono, services: Services): void 
   app.openapi(redrive, async (context) => {
     const { ids, cursor } = context.req.valid('json');
     const result = await services.audit.record(
-      actorOf(context, services),
+      actorOf(context),
       {
         action: 'dead-letters.redrive',
         subject: null,

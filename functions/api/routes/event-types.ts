@@ -133,7 +133,7 @@ export function addEventTypeRoutes(app: OpenAPIHono, services: Services): void {
     const { name: named } = context.req.valid('param');
     const edit = {
       name: named,
-      by: actorOf(context, services),
+      by: actorOf(context),
       ifMatch: context.req.valid('header')['if-match'],
     };
     const { isNew } = await editor.put(edit, definitionOf(named, context.req.valid('json')));
@@ -146,7 +146,7 @@ export function addEventTypeRoutes(app: OpenAPIHono, services: Services): void {
     await describe(named);
     await editor.remove({
       name: named,
-      by: actorOf(context, services),
+      by: actorOf(context),
       ifMatch: context.req.valid('header')['if-match'],
     });
     return context.body(null, 204);

@@ -86,7 +86,7 @@ export function addEventRoutes(app: OpenAPIHono, services: Services): void {
     const published = { type, objectId: storable(read.objectId, detail.objectId) };
     const put = () =>
       audit.record(
-        actorOf(context, services),
+        actorOf(context),
         { action: 'event.publish', subject: null, before: null, after: published },
         async () => ({ id: (await publishEvents([event]))[0] ?? '', time: time.toISOString() }),
         ({ id }) => ({ eventId: id }),

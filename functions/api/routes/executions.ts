@@ -166,7 +166,7 @@ export function addExecutionRoutes(app: OpenAPIHono, services: Services): void {
     requireEnabled(handlerId, await handlers.statusOf(handlerId));
     const change = { subject, before: { status: state.status }, after: { status: 'waiting' } };
     const record = await audit.record(
-      actorOf(context, services),
+      actorOf(context),
       { action: 'execution.retry', ...change },
       () => reopener.retryNow(key),
       ({ generation }) => ({ generation }),

@@ -96,7 +96,7 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const masked = withoutSecret(input);
     return context.json(
       await services.audit.record(
-        actorOf(context, services),
+        actorOf(context),
         { action: 'handler.test', subject: null, before: null, after: masked },
         test,
         toResult,
@@ -115,7 +115,7 @@ export function addHandlerTestRoutes(app: OpenAPIHono, services: Services): void
     const given = read && asWritten(read, await context.req.text(), 'event');
     return context.json(
       await services.audit.record(
-        actorOf(context, services),
+        actorOf(context),
         { action: 'handler.test', subject: handler.id, before: null, after: null },
         () => testHandler(services, { handler, signing, auth }, { event: given, send: true }),
         toResult,

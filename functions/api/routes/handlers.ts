@@ -190,7 +190,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   });
 
   app.openapi(create, async (context) => {
-    const { handler, secret } = await editor.create(context.req.valid('json'), actorOf(context, services));
+    const { handler, secret } = await editor.create(context.req.valid('json'), actorOf(context));
     return context.json({ ...handler, secret }, 201, {
       etag: etagOf(handler),
       location: `/v1/handlers/${handler.id}`,
@@ -220,7 +220,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
     } = context.req.valid('json');
     const handler = await editor.replace({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
       ifMatch: context.req.valid('header')['if-match'],
       input,
     });
@@ -231,7 +231,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
     await requireBody(context.req);
     const handler = await editor.patch({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
       ifMatch: context.req.valid('header')['if-match'],
       changes: context.req.valid('json'),
     });
@@ -241,7 +241,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(remove, async (context) => {
     await editor.remove({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
       ifMatch: context.req.valid('header')['if-match'],
     });
     return context.body(null, 204);
@@ -250,7 +250,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(rotateSecret, async (context) => {
     const { handler, secret } = await editor.rotateSecret({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
     });
     return context.json({ ...handler, secret }, 200, { etag: etagOf(handler) });
   });
@@ -258,7 +258,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(toggle('enable'), async (context) => {
     const handler = await editor.setStatus({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
       status: 'enabled',
     });
     return context.json(handler, 200, { etag: etagOf(handler) });
@@ -267,7 +267,7 @@ export function addHandlerRoutes(app: OpenAPIHono, services: Services): void {
   app.openapi(toggle('disable'), async (context) => {
     const handler = await editor.setStatus({
       id: context.req.valid('param').id,
-      by: actorOf(context, services),
+      by: actorOf(context),
       status: 'disabled',
     });
     return context.json(handler, 200, { etag: etagOf(handler) });

@@ -133,7 +133,7 @@ export function addRecoveryRoutes(app: OpenAPIHono, services: Services): void {
     if (dryRun) return context.json(await recoverables.count(range), 200);
     const { handlerId: subject, ...asked } = range;
     const recovery = await audit.record(
-      actorOf(context, services),
+      actorOf(context),
       { action: 'handler.recover', subject, before: null, after: asked },
       () => recoveries.start(range),
       (begun) => ({ recoveryId: begun.id }),
@@ -155,7 +155,7 @@ export function addRecoveryRoutes(app: OpenAPIHono, services: Services): void {
     const { id: subject } = context.req.valid('param');
     const { status, found, released } = await recoveries.get(subject);
     const recovery = await audit.record(
-      actorOf(context, services),
+      actorOf(context),
       {
         action: 'recovery.cancel',
         subject,
