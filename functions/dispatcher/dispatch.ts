@@ -169,6 +169,11 @@ function addArrival(
   }
 }
 
+const withKept = async ({ keeping }: Services, event: DomainEvent): Promise<DomainEvent> => ({
+  ...event,
+  kept: await keeping.keep(event.raw),
+});
+
 /** Runs events side by side and writes their executions. What fails here comes back, and what is logged is not run again. */
 async function runEvents(services: Services, arrivals: readonly Arrival[], deadline: Date): Promise<Tally> {
   if (arrivals.length === 0) return { written: [], repeated: 0, putOff: 0, failures: [] };
@@ -183,7 +188,7 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
       plans.map(async ({ arrival, groups }) => {
         // What nobody asked for is not kept.
         const isWanted = groups.some((group) => group.length > 0);
-        const event = isWanted ? await services.keeping.markRedacted(arrival.event) : arrival.event;
+        const event = isWanted ? await withKept(services, arrival.event) : arrival.event;
         return runEvent(services, { event, groups, deadline }, (record, call) =>
           batch.add(record, {
             redelivered: arrival.receives > 1 || arrival.sentAgain,

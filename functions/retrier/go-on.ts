@@ -13,7 +13,7 @@ export async function goOn(
   const { handlerId, time } = readKey(key);
   const found = (await currentRegistry()).find(handlerId);
   if (found === null || found === 'archived' || found.handler.onFailure !== 'halt') return;
-  const body = await keeping.reveal(event);
+  const { text: body } = await keeping.reveal(event);
   const { unsent } = await requeue([{ body, sentAt: new Date(time), goesOnAt: placeIn(key) }]);
   for (const { error } of unsent) throw error;
 }

@@ -51,9 +51,10 @@ export async function readEvent(
   { keeping }: Pick<Services, 'keeping'>,
   { record }: Pick<ClaimedExecution, 'record'>,
 ): Promise<DomainEvent> {
-  const parsed = parseEvent(await keeping.reveal(record.event));
+  const { text, values } = await keeping.reveal(record.event);
+  const parsed = parseEvent(text);
   if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
-  return keeping.markRedacted(parsed.event);
+  return { ...parsed.event, kept: { ...record.event, values } };
 }
 
 /** Makes the attempt of a claimed execution, but for the call when too many have been lost. */

@@ -59,7 +59,7 @@ export function createHaltCheck({ handlers, executionLog, keeping, now }: Servic
   }
 
   async function openEvent(event: Parameters<HaltCheck>[0]['event']): Promise<FilteredEvent> {
-    const parsed = parseEvent(await keeping.reveal(event));
+    const parsed = parseEvent((await keeping.reveal(event)).text);
     if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
     return filteredEvent(parsed.event);
   }

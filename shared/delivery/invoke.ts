@@ -74,7 +74,7 @@ async function invokeHttp(
       return unanswered(`refused target.auth.tokenUrl: ${tokenProblem}`, { retryable: false });
   }
   // What it answers is kept, and some endpoints answer with what they got. So is what a transform says of its failure.
-  const secrets = [...secretsOf(signing.keys, auth), ...(event.redacted?.values ?? [])];
+  const secrets = [...secretsOf(signing.keys, auth), ...(event.kept?.values ?? [])];
   const sent = sentHttpRequestOf(target, handler.transform);
   const made = await makeBody(transforms, sent, event);
   if (made.kind === 'busy') return { kind: 'put-off', reason: 'busy' };
@@ -120,5 +120,5 @@ async function invokeScriptTarget(
     payload: buildInvocation(event, handler, execution),
     timeoutMs: target.timeoutMs,
   });
-  return redactOutcome(outcome, event.redacted?.values ?? []);
+  return redactOutcome(outcome, event.kept?.values ?? []);
 }

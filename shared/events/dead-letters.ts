@@ -183,7 +183,8 @@ export function createDeadLetters({
     const sealedBytes = (items[0]?.['sealedBytes'] as number | undefined) ?? 0;
     if (bytes.length !== bodyBytes + sealedBytes) return null;
     const raw = bytes.subarray(0, bodyBytes).toString();
-    return sealedBytes === 0 ? raw : keeping.reveal({ raw, sealed: bytes.subarray(bodyBytes) });
+    if (sealedBytes === 0) return raw;
+    return (await keeping.reveal({ raw, sealed: bytes.subarray(bodyBytes) })).text;
   }
 
   /**

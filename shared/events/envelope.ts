@@ -26,8 +26,8 @@ export type DomainEvent = {
   raw: string;
   /** What is wrong with it by the schema of its type, as sentences; absent when nothing is. */
   warnings?: readonly string[];
-  /** How it is kept when some of it must not be kept as it is, and the values that are meant; absent when all of it may be. */
-  redacted?: { raw: string; sealed: Uint8Array; values: readonly string[] };
+  /** How it is kept, and the values in it that nobody may read; absent while nobody has asked for it. */
+  kept?: { raw: string; sealed?: Uint8Array; values: readonly string[] };
 };
 
 const maxObjectIdLength = 256;

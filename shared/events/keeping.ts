@@ -1,5 +1,4 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import type { DomainEvent } from './envelope.ts';
 import { openBytes, sealBytes } from '../handlers/secret-envelope.ts';
 import type { DataKey } from '../handlers/data-key.ts';
 import { redact, restore, wordsIn, type Cut, type RedactedPath } from './redaction.ts';
@@ -12,6 +11,9 @@ export type KeptText = {
   sealed?: Uint8Array;
 };
 
+/** A text that was kept, or is to be, and the texts and numbers in it that nobody may read. */
+export type Kept = KeptText & { values: readonly string[] };
+
 /** How events are kept that have redacted values: readable without them, and whole for whoever has the data key. */
 export type Keeping = ReturnType<typeof createKeeping>;
 
@@ -23,23 +25,24 @@ export function createKeeping({ paths, dataKey }: { paths: readonly RedactedPath
    * The text as it is to be stored. Rejects when there is something to redact and the deployment has no data key yet, which comes with its
    * first handler.
    */
-  async function keep(text: string): Promise<KeptText> {
+  async function keep(text: string): Promise<Kept> {
     const redacted = redact(text, paths);
-    if (redacted === null) return { raw: text };
-    return { raw: redacted.text, sealed: await sealCuts(redacted.cuts) };
+    if (redacted === null) return { raw: text, values: [] };
+    return {
+      raw: redacted.text,
+      sealed: await sealCuts(redacted.cuts),
+      values: wordsIn(redacted.cuts),
+    };
   }
 
-  /** The event with what is to be kept of it. Rejects as `keep` does. */
-  async function markRedacted(event: DomainEvent): Promise<DomainEvent> {
-    const redacted = redact(event.raw, paths);
-    if (redacted === null) return event;
-    const { text: raw, cuts } = redacted;
-    return { ...event, redacted: { raw, sealed: await sealCuts(cuts), values: wordsIn(cuts) } };
-  }
-
-  /** The text as it came. Rejects when it cannot be opened: it was sealed with another data key, or was changed. */
-  async function reveal({ raw, sealed }: KeptText): Promise<string> {
-    return sealed === undefined ? raw : restore(raw, await openCuts(sealed));
+  /**
+   * The text as it came, and what nobody may read of it: by the paths of the day it came, and by those of today. Rejects when it cannot be
+   * opened: it was sealed with another data key, or was changed.
+   */
+  async function reveal({ raw, sealed }: KeptText): Promise<{ text: string; values: readonly string[] }> {
+    const cuts = sealed === undefined ? [] : await openCuts(sealed);
+    const text = restore(raw, cuts);
+    return { text, values: wordsIn([...cuts, ...(redact(text, paths)?.cuts ?? [])]) };
   }
 
   async function sealCuts(cuts: readonly Cut[]): Promise<Uint8Array> {
@@ -51,5 +54,5 @@ export function createKeeping({ paths, dataKey }: { paths: readonly RedactedPath
     return JSON.parse(values.toString('utf8')) as Cut[];
   }
 
-  return { keep, markRedacted, reveal };
+  return { keep, reveal };
 }

@@ -20,11 +20,17 @@ export type Beginning = Pick<
 export const beginExecution = (
   key: ExecutionKey,
   handler: { name: string },
-  { type, time, objectId, raw, warnings, redacted }: DomainEvent,
+  { type, time, objectId, raw, warnings, kept }: DomainEvent,
 ): Beginning => ({
   key,
   handlerName: handler.name,
-  event: { type, time, objectId, ...(redacted ? { raw: redacted.raw, sealed: redacted.sealed } : { raw }) },
+  event: {
+    type,
+    time,
+    objectId,
+    raw: kept?.raw ?? raw,
+    ...(kept?.sealed === undefined ? {} : { sealed: kept.sealed }),
+  },
   ...(warnings === undefined ? {} : { warnings }),
   generation: 1,
   attemptsBefore: 0,

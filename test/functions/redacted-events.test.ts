@@ -56,6 +56,24 @@ describe('an event with redacted values', () => {
     for (const secret of [data.iban, String(data.cards[0]?.number)]) expect(text).not.toContain(secret);
   });
 
+  it.each([
+    ['no longer', {}, { REDACT_PATHS: '' }],
+    ['only now', { REDACT_PATHS: '' }, {}],
+  ])(
+    'is not told by what it is answered later, although the setting has its paths %s',
+    async (_, at, later) => {
+      const endpoint = await startEndpoint(503, 200);
+      const handler = await lane.register({ target: { url: endpoint.url }, retry: { schedule: [10] } });
+      await lane.dispatch({ detail: { objectId: 12, data: { iban: data.iban } } }, at);
+      const [first] = await lane.logOf(handler);
+      lane.clock.advance(11_000);
+      await lane.retryDue(lane.coldRetrier(later));
+      const [record] = await lane.logOf(handler);
+      expect(record?.event).toEqual(first?.event);
+      expect(record?.attempts[1]?.response).toContain('"iban":"***"');
+    },
+  );
+
   it('is sent on whole to those that waited behind a halting handler', async () => {
     const halting = await startEndpoint(503, 200);
     const next = await startEndpoint(200);
