@@ -6,7 +6,7 @@ import { readKey } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { maxSlotLeadMs, wakeAt } from '../../shared/executions/retry-decision.ts';
 import { stopExecution } from '../../shared/executions/settle.ts';
-import { WakeUp } from '../../shared/executions/wake-ups.ts';
+import { readWakeUp, type WakeUp } from '../../shared/executions/wake-ups.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { admitAgain, admitWakeUp, giveBack, refuseAttempt, type Admission } from './admission.ts';
 import { goOn } from './go-on.ts';
@@ -191,14 +191,6 @@ async function workOff(
   // A call that was lost may have ended its worker, and what ran beside it. One of them at a time, so that the others
   // are not lost with it once more.
   return execution.lostClaims > 0 ? services.alone(attempt) : attempt();
-}
-
-function readWakeUp(body: string): WakeUp | null {
-  try {
-    return WakeUp.safeParse(JSON.parse(body)).data ?? null;
-  } catch {
-    return null; // Not JSON.
-  }
 }
 
 /** The handler as it is now, or why no attempt can be made. */

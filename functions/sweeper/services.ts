@@ -19,8 +19,11 @@ import { createSettlingWatch } from './settling-watch.ts';
 /** All that the sweeper may touch. */
 export type Services = ReturnType<typeof buildServices>;
 
-/** Built once per environment, at its first run. The clock is a parameter for tests. */
-export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now?: () => Date } = {}) {
+/** Built once per environment, at its first run. The clock and the jitter's dice are parameters for tests. */
+export function buildServices(
+  env: SweeperEnv,
+  { now = () => new Date(), random = Math.random }: { now?: () => Date; random?: () => number } = {},
+) {
   const sqs = createSqs();
   const dynamo = createDynamo();
   const executions = { dynamo, tableName: env.EXECUTIONS_TABLE, now };
@@ -38,6 +41,7 @@ export function buildServices(env: SweeperEnv, { now = () => new Date() }: { now
   const handlers = createHandlerStore(handlersTable);
   return {
     now,
+    random,
     scale: env.RETRY_SCALE,
     sqs,
     handlers,

@@ -82,8 +82,13 @@ async function wakeDue(
       // would send is sent once.
       const leased = await dueIndex.lease(entry);
       if (leased === null) return;
-      await wakeUps.send(leased.wakeUp, leased.due);
-      count += 1;
+      try {
+        await wakeUps.send(leased.wakeUp, leased.due);
+        count += 1;
+      } catch (error) {
+        problems.push(error);
+        await leased.giveBack();
+      }
     } catch (error) {
       problems.push(error);
     }

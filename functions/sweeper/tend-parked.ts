@@ -6,7 +6,7 @@ import { releaseExecution, stopExecution } from '../../shared/executions/settle.
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import type { Health } from '../../shared/handlers/health.ts';
 import { healthOf } from '../../shared/handlers/registry.ts';
-import type { StoredHandler } from '../../shared/handlers/store.ts';
+import type { StoredHandler, StoredHandlers } from '../../shared/handlers/store.ts';
 import type { Services } from './services.ts';
 
 /** What became of parked executions. */
@@ -42,16 +42,11 @@ export async function tendParked(services: Services, until: Date): Promise<Parke
     const all = await handlers.readAll();
     const storedById = new Map(all.handlers.map((stored) => [stored.handler.id, stored]));
     for (const handlerId of handlerIds) {
-      const stored = storedById.get(handlerId);
-      if (stored === undefined) await stopParked(services, handlerId, 'deleted', until, report);
-      else if (stored.handler.status !== 'enabled')
-        await stopParked(services, handlerId, stored.handler.status, until, report);
-      else {
-        const health = healthOf(stored, all.health);
-        if (services.circuitsAreOn && health !== null && health.circuit !== null)
-          await probe(services, stored, health, report);
-        else await release(services, stored, all.closedAt.get(handlerId), until, report);
-      }
+      const known = { stored: storedById.get(handlerId), all };
+      // The others are seen to whatever becomes of this one.
+      await tend(services, handlerId, known, until, report).catch((error: unknown) =>
+        report.problems.push(error),
+      );
     }
   } catch (error) {
     report.problems.push(error);
@@ -59,21 +54,46 @@ export async function tendParked(services: Services, until: Date): Promise<Parke
   return report;
 }
 
+async function tend(
+  services: Services,
+  handlerId: string,
+  { stored, all }: { stored: StoredHandler | undefined; all: StoredHandlers },
+  until: Date,
+  report: ParkedReport,
+): Promise<void> {
+  if (stored === undefined) return stopParked(services, handlerId, 'deleted', until, report);
+  const { status } = stored.handler;
+  if (status !== 'enabled') return stopParked(services, handlerId, status, until, report);
+  const health = healthOf(stored, all.health);
+  if (services.circuitsAreOn && health !== null && health.circuit !== null)
+    return probe(services, stored, health, report);
+  return release(services, stored, all.closedAt.get(handlerId), until, report);
+}
+
 /** Sends a probe, if it is time for one: the attempt of one execution. */
 async function probe(
-  { attention, health: healthStore, wakeUps, now, scale }: Services,
+  { attention, health: healthStore, wakeUps, now, random, scale }: Services,
   { handler }: StoredHandler,
   health: Health,
   report: ParkedReport,
 ): Promise<void> {
+  const failedProbes = health.circuit?.failedProbes ?? 0;
   const subject = { handlerId: handler.id, targetVersion: health.targetVersion };
   const leaseMs = handler.target.timeoutMs + Math.max(minProbeMarginMs, probeMarginMs * scale);
   const token = await healthStore.takeProbe(subject, health, leaseMs);
   if (token === null) return;
-  const key = await pickForProbe(attention, handler.id, health.circuit?.failedProbes ?? 0);
-  if (key === undefined) return;
-  await wakeUps.send({ ...key, generation: null, probe: token }, now());
-  report.probes += 1;
+  try {
+    const key = await pickForProbe(attention, handler.id, failedProbes);
+    if (key !== undefined) {
+      await wakeUps.send({ ...key, generation: null, probe: token }, now());
+      report.probes += 1;
+      return;
+    }
+  } catch (error) {
+    report.problems.push(error);
+  }
+  // Nobody asks now, and nobody is to wait for the end of the lease.
+  await healthStore.endProbe(handler.id, token, { failedProbes, isSoon: true, random: random() });
 }
 
 /**

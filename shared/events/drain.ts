@@ -4,6 +4,9 @@ import {
   type Message,
   type SQSClient,
 } from '@aws-sdk/client-sqs';
+import type { ExecutionKey } from '../executions/key.ts';
+import type { ExecutionStatus } from '../executions/life-cycle.ts';
+import { readWakeUp, type WakeUps } from '../executions/wake-ups.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import { sentAtAttribute } from './requeue.ts';
 
@@ -50,10 +53,26 @@ export const drainDeadLetters = ({
   });
 
 /**
- * Throws away what is in the dead-letter queue of wake-up calls, and counts it: an execution itself waits in the table, and
- * the sweeper wakes it again. Never rejects.
+ * Empties the dead-letter queue of wake-up calls. They are thrown away, since what they were for waits in the table and is woken again; but not one
+ * whose execution has succeeded: its event may not have gone on yet to those behind a halting handler, and nobody else would see to that. It
+ * is sent once more, until it is worked off or its execution has expired. Never rejects.
+ *
+ * @param log says where an execution stands; null when it is not in there
  */
-export const discardWakeUps = (queue: DeadQueue): Promise<Drained> => drain(queue, async () => undefined);
+export const drainWakeUps = ({
+  log,
+  wakeUps,
+  now,
+  ...queue
+}: DeadQueue & {
+  log: { statusOf: (key: ExecutionKey) => Promise<ExecutionStatus | null> };
+  wakeUps: Pick<WakeUps, 'send'>;
+  now: () => Date;
+}): Promise<Drained> =>
+  drain(queue, async ({ Body: body = '' }) => {
+    const wakeUp = readWakeUp(body);
+    if (wakeUp !== null && (await log.statusOf(wakeUp)) === 'succeeded') await wakeUps.send(wakeUp, now());
+  });
 
 /** Receives messages, has each of them kept, and deletes those that are. */
 async function drain(queue: DeadQueue, keep: (message: Message) => Promise<void>): Promise<Drained> {

@@ -12,6 +12,15 @@ import type { WakeUp } from './wake-ups.ts';
 /** An entry of the index: an execution that the sweeper must look at. */
 export type DueEntry = ExecutionKey & { attention: string; attentionKey: string };
 
+/** The right to send the wake-up call of an entry, for as long as one can be under way. */
+export type DueLease = {
+  wakeUp: WakeUp;
+  /** When the call is to come. */
+  due: Date;
+  /** For a call that the queue has not taken: the entry is due at the next run, and not only when the lease is over. */
+  giveBack: () => Promise<void>;
+};
+
 type Due = Pick<Waiting, 'reason' | 'nextAttemptAt'> & {
   generation: number;
   /** How late its last wake-up call has come. */
@@ -57,17 +66,15 @@ export function createDueIndex({
   /**
    * Takes an entry for as long as a wake-up call can be under way, so that it is not sent every minute: an entry whose call
    * is lost comes up again when that time is over. Null when another run was faster, or the execution has gone on.
-   *
-   * @returns the wake-up call to be sent, and for when
    */
-  async function lease({
-    pk,
-    sk,
-    attention,
-    attentionKey,
-  }: DueEntry): Promise<{ wakeUp: WakeUp; due: Date } | null> {
+  async function lease(entry: DueEntry): Promise<DueLease | null> {
+    const { pk, sk, attention, attentionKey } = entry;
     const token = randomUUID();
     const until = lostAt(new Date(now().getTime() + maxDelaySeconds * 1000 * scale), scale);
+    const leased = (item: Due): DueLease => ({
+      ...callFor({ pk, sk }, item),
+      giveBack: () => giveBack(entry, { token, until }),
+    });
     try {
       const { Attributes } = await dynamo.send(
         new UpdateCommand({
@@ -84,14 +91,39 @@ export function createDueIndex({
           ReturnValues: 'ALL_NEW',
         }),
       );
-      return callFor({ pk, sk }, Attributes as Due);
+      return leased(Attributes as Due);
     } catch (error) {
       if (!(error instanceof ConditionalCheckFailedException)) throw error;
       // The answer to the first try of the SDK may have been lost, and its second try have met what the first one wrote.
       const { Item } = await dynamo.send(
         new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
       );
-      return Item?.['sweepToken'] === token ? callFor({ pk, sk }, Item as Due) : null;
+      return Item?.['sweepToken'] === token ? leased(Item as Due) : null;
+    }
+  }
+
+  async function giveBack(
+    { pk, sk, attention, attentionKey }: DueEntry,
+    { token, until }: { token: string; until: string },
+  ): Promise<void> {
+    try {
+      await dynamo.send(
+        new UpdateCommand({
+          TableName: tableName,
+          Key: { pk, sk },
+          UpdateExpression: 'SET attentionKey = :seen',
+          ConditionExpression: 'attention = :attention AND attentionKey = :lease AND sweepToken = :token',
+          ExpressionAttributeValues: {
+            ':seen': attentionKey,
+            ':attention': attention,
+            ':lease': until,
+            ':token': token,
+          },
+        }),
+      );
+    } catch (error) {
+      // It has gone on, or the answer to the first try of the SDK was lost: there is nothing to give back any more.
+      if (!(error instanceof ConditionalCheckFailedException)) throw error;
     }
   }
 

@@ -18,6 +18,15 @@ export const WakeUp = z.strictObject({
 });
 export type WakeUp = z.output<typeof WakeUp>;
 
+/** Null for a text that is no wake-up call. */
+export function readWakeUp(body: string): WakeUp | null {
+  try {
+    return WakeUp.safeParse(JSON.parse(body)).data ?? null;
+  } catch {
+    return null; // Not JSON.
+  }
+}
+
 export type WakeUps = ReturnType<typeof createWakeUps>;
 
 // Limit of SendMessageBatch.

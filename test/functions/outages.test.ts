@@ -158,8 +158,8 @@ describe('SQS refuses wake-up calls', () => {
     });
     lane.sqsFaults.clear();
     receiver.health.up = true;
-    // What a run has taken is nobody else's for 17 minutes.
-    lane.clock.advance(18 * minuteMs);
+    // A run gives back what it could not send.
+    lane.clock.advance(minuteMs);
     expect(await lane.sweep()).toMatchObject({ woken: 3, problems: [] });
     expect(await lane.retryDue()).toMatchObject({ executions: { succeeded: 3 } });
     expect(await statusesOf(handler)).toEqual(['succeeded', 'succeeded', 'succeeded']);
@@ -208,6 +208,57 @@ describe('SQS refuses wake-up calls', () => {
     expect(await statusesOf(handler)).toEqual(tenTimes('succeeded'));
     // Each in vain once, and once more: none is woken twice.
     expect(receiver.requests).toHaveLength(20);
+  });
+
+  it('nor the probes of one handler: it is asked again soon, and the others at once', async () => {
+    await using first = await startSick();
+    await using second = await startSick();
+    const handlers = [
+      await lane.register({ target: { url: first.url } }),
+      await lane.register({ target: { url: second.url } }),
+    ];
+    await lane.dispatchSome(10);
+    const refused = handlers.map(({ id }) => id).toSorted()[0] ?? '';
+    lane.sqsFaults.fail(({ MessageBody }) => MessageBody.includes(refused));
+    lane.clock.advance(2 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({
+      probes: 1,
+      problems: ['Error: The retries queue did not take a wake-up call: InternalError not this one'],
+    });
+    lane.sqsFaults.clear();
+    first.health.up = true;
+    second.health.up = true;
+    await lane.retryDue();
+    lane.clock.advance(2 * minuteMs);
+    expect(await lane.sweep()).toMatchObject({ probes: 1, problems: [] });
+    await lane.retryDue();
+    const { health } = await lane.store.readAll();
+    expect([...health.values()].flatMap(({ circuit }) => circuit ?? [])).toEqual([]);
+  });
+
+  it('nor an event that was to go on, for hours: what is held behind a halting handler runs when it does again', async () => {
+    await using halting = await startSick();
+    await using next = await startReceiver();
+    const retry = { schedule: [10] };
+    await lane.register({ onFailure: 'halt', priority: 1, target: { url: halting.url }, retry });
+    const behind = await lane.register({ priority: 2, target: { url: next.url } });
+    await lane.dispatch();
+    halting.health.up = true;
+    lane.sqsFaults.refuse('events');
+    lane.clock.advance(11_000);
+    while (lane.queues.retriesDeadLetters.counts().visible === 0) {
+      await lane.retryDue();
+      lane.clock.advance(18 * minuteMs);
+    }
+    expect(await statusesOf(behind)).toEqual(['held']);
+
+    lane.sqsFaults.clear();
+    expect(await lane.sweep()).toMatchObject({ deadWakeUps: 1, problems: [] });
+    await lane.retryDue();
+    await lane.dispatchSentAgain();
+    expect(await statusesOf(behind)).toEqual(['succeeded']);
+    expect(halting.requests).toHaveLength(2);
+    expect(lane.queues.retries.counts()).toEqual({ visible: 0, inFlight: 0, delayed: 0 });
   });
 });
 

@@ -1,7 +1,8 @@
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDeadLetters, type DeadLetters } from '../../../shared/events/dead-letters.ts';
-import { discardWakeUps, drainDeadLetters, maxDrained } from '../../../shared/events/drain.ts';
+import { drainDeadLetters, drainWakeUps, maxDrained } from '../../../shared/events/drain.ts';
+import type { WakeUp } from '../../../shared/executions/wake-ups.ts';
 import { startEnvironment, type Environment } from '../../functions/environment.ts';
 import { aKeeping } from '../../support/keeping.ts';
 import { anEvent } from '../../support/builders.ts';
@@ -149,23 +150,49 @@ describe('drainDeadLetters', () => {
   });
 });
 
-describe('discardWakeUps', () => {
-  it('counts the dead wake-up calls and deletes them', async () => {
+describe('drainWakeUps', () => {
+  const drainInto = (send: (wakeUp: WakeUp) => Promise<void>) =>
+    drainWakeUps({
+      sqs,
+      queueUrl: environment.variables.RETRIES_DEAD_LETTERS_QUEUE,
+      // Of these three keys, the log has two.
+      log: {
+        statusOf: async ({ pk }) => (pk === 'h_1#0' ? 'succeeded' : pk === 'h_2#0' ? 'waiting' : null),
+      },
+      wakeUps: { send },
+      now: clock.now,
+    });
+  const aCall = (pk: string) => ({ pk, sk: 'e', generation: 1 });
+
+  it('throws dead wake-up calls away and counts them, but sends those again whose execution has succeeded', async () => {
     const { retriesDeadLetters } = environment.queues;
-    await retriesDeadLetters.send(Array.from({ length: 12 }, () => ({ body: '{"pk":"h_1#0"}' })));
-    const queue = { sqs, queueUrl: environment.variables.RETRIES_DEAD_LETTERS_QUEUE };
-    expect(await discardWakeUps(queue)).toEqual({ count: 12, problems: [] });
+    const calls = ['h_1#0', 'h_2#0', 'h_3#0'].map((pk) => ({ body: JSON.stringify(aCall(pk)) }));
+    await retriesDeadLetters.send([...calls, { body: '{"pk":"h_1#0"}' }, { body: 'nonsense' }]);
+    const sent: WakeUp[] = [];
+    const send = async (wakeUp: WakeUp) => void sent.push(wakeUp);
+    expect(await drainInto(send)).toEqual({ count: 5, problems: [] });
+    expect(sent).toEqual([aCall('h_1#0')]);
     expect(retriesDeadLetters.counts()).toEqual(empty);
-    expect(await discardWakeUps(queue)).toEqual({ count: 0, problems: [] });
+    expect(await drainInto(send)).toEqual({ count: 0, problems: [] });
     expect(await listed()).toEqual([]);
+  });
+
+  it('keeps what it could not send, for the next run', async () => {
+    const { retriesDeadLetters } = environment.queues;
+    await retriesDeadLetters.send([{ body: JSON.stringify(aCall('h_1#0')) }]);
+    const { count, problems } = await drainInto(() => Promise.reject(new Error('no sends today')));
+    expect(count).toBe(0);
+    expect(problems.map(({ message }) => message)).toEqual([expect.stringContaining('no sends today')]);
+    clock.advance(1_080_000);
+    expect(await drainInto(async () => undefined)).toEqual({ count: 1, problems: [] });
   });
 
   it('takes a bounded number in one run, and the rest in the next', async () => {
     const { retriesDeadLetters } = environment.queues;
     await retriesDeadLetters.send(Array.from({ length: maxDrained + 15 }, () => ({ body: '{}' })));
-    const queue = { sqs, queueUrl: environment.variables.RETRIES_DEAD_LETTERS_QUEUE };
-    expect(await discardWakeUps(queue)).toEqual({ count: maxDrained, problems: [] });
+    const send = async () => undefined;
+    expect(await drainInto(send)).toEqual({ count: maxDrained, problems: [] });
     expect(retriesDeadLetters.counts()).toEqual({ ...empty, visible: 15 });
-    expect(await discardWakeUps(queue)).toEqual({ count: 15, problems: [] });
+    expect(await drainInto(send)).toEqual({ count: 15, problems: [] });
   });
 });
