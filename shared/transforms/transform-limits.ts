@@ -1,6 +1,6 @@
 // Imports nothing: a process has to start with it while somebody waits.
 
-/** How long an expression may run, milliseconds. Those that do their work take some, and a processor may be shared with much else. */
+/** How long an expression may run, milliseconds. Those that do their work take a few, and a processor may be shared with much else. */
 export const maxTransformMs = 1000;
 
 /** How large a body may be that an expression gives, bytes of UTF-8: as large as the largest event. */
@@ -18,6 +18,8 @@ export type TransformJob = {
   expression: string;
   /** The whole event, JSON text; null when the expression is only to be read. */
   event: string | null;
+  /** How long it may run here, milliseconds. */
+  maxMs: number;
   /** What the clock of the expression shows, milliseconds since 1970, and what its dice begin with. */
   time: number;
   seed: number;

@@ -5,7 +5,6 @@
 import { Worker } from 'node:worker_threads';
 import {
   endSignals,
-  maxTransformMs,
   maxTransformRssMb,
   type TransformAnswer,
   type TransformJob,
@@ -36,7 +35,7 @@ process.on('message', (job: TransformJob) => {
   watch = setInterval(() => {
     if (process.memoryUsage.rss() > maxTransformRssMb * 1024 * 1024) end(endSignals.memoryOver);
     // One more look when the time is over: the answer may be waiting to be read behind a busy moment of the machine.
-    if (performance.now() - startedAt > maxTransformMs) setImmediate(() => watch && end(endSignals.timeOver));
+    if (performance.now() - startedAt > job.maxMs) setImmediate(() => watch && end(endSignals.timeOver));
   }, lookEveryMs);
 });
 worker.on('message', (answer: TransformAnswer | 'ready') => {

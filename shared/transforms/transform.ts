@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
-import pLimit from 'p-limit';
+import PQueue from 'p-queue';
 import type { DomainEvent } from '../events/envelope.ts';
 import { endSignals, maxTransformMs, type TransformAnswer, type TransformJob } from './transform-limits.ts';
 
@@ -18,13 +18,16 @@ export type Transforms = ReturnType<typeof createTransforms>;
 const maxPatienceMs = 2000;
 // Others should not notice it.
 const slowMs = 50;
+// As long as nobody knows how slow an expression is, others wait behind it.
+const maxQuickMs = 150;
 const slowForMs = 60_000;
-const maxSlow = 1000;
+// More than there are handlers.
+const maxKnown = 5000;
 const maxStartMs = 20_000;
 // It takes 75 MB.
 const maxIdleMs = 60_000;
 // It ends itself before that.
-const maxAnswerMs = maxTransformMs + 2000;
+const answerMarginMs = 2000;
 
 // Beside this file, as source; in the bundle of a function it is there as well (cdk/constructs/bundle.ts).
 const entry = fileURLToPath(
@@ -36,38 +39,43 @@ const entry = fileURLToPath(
 
 /**
  * Opens the way to two processes, which start with the first expression they get, and again after one that had to be ended. In the first one run
- * expressions that are quick, as far as is known, in the other those that were slow a moment ago: so one that takes all its time takes none of the others'.
+ * expressions that are quick, as far as is known, in the other those that were slow a moment ago, and from the beginning what turns out to be:
+ * so one that takes all its time takes little of the others'. Nor do many such: what is known to be quick goes before what is not known.
  */
 export function createTransforms() {
-  const quick = createLane();
-  const slow = createLane();
+  const quick = createLane(maxQuickMs);
+  const slow = createLane(maxTransformMs);
+  /** By expression, when it has run before: until when it counts as slow. */
   const slowUntil = new Map<string, number>();
 
   const isSlow = (expression: string): boolean => (slowUntil.get(expression) ?? 0) > performance.now();
+  const isQuick = (expression: string): boolean => slowUntil.get(expression) === 0;
 
-  async function runTimed(lane: Lane, job: TransformJob): Promise<TransformAnswer> {
+  async function runTimed(lane: Lane, job: Job): Promise<TransformAnswer | 'too slow'> {
     await lane.start();
     const startedAt = performance.now();
     const answer = await lane.run(job);
     const endedAt = performance.now();
-    if (endedAt - startedAt > slowMs) {
-      if (slowUntil.size >= maxSlow) slowUntil.clear();
-      slowUntil.set(job.expression, endedAt + slowForMs);
-    }
+    if (slowUntil.size >= maxKnown) slowUntil.clear();
+    slowUntil.set(job.expression, endedAt - startedAt > slowMs ? endedAt + slowForMs : 0);
     return answer;
   }
 
-  async function runInTurn(job: TransformJob, patienceMs: number): Promise<Transformed> {
+  async function runInTurn(job: Job, patienceMs: number): Promise<Transformed> {
     const askedAt = performance.now();
     const inTurn = (lane: Lane) =>
-      lane.inTurn(async () => {
-        if (performance.now() - askedAt > patienceMs) return 'busy';
-        if (lane === quick && isSlow(job.expression)) return 'elsewhere';
-        return runTimed(lane, job);
-      });
+      lane.queue.add(
+        async () => {
+          if (performance.now() - askedAt > patienceMs) return 'busy';
+          if (lane === quick && isSlow(job.expression)) return 'elsewhere';
+          return runTimed(lane, job);
+        },
+        { priority: isQuick(job.expression) ? 1 : 0 },
+      );
     const first = isSlow(job.expression) ? 'elsewhere' : await inTurn(quick);
-    const answer = first === 'elsewhere' ? await inTurn(slow) : first;
+    const answer = first === 'elsewhere' || first === 'too slow' ? await inTurn(slow) : first;
     if (answer === 'busy' || answer === 'elsewhere') return { kind: 'busy' };
+    if (answer === 'too slow') return { kind: 'failed', problem: `did not end within ${maxTransformMs} ms` };
     return 'body' in answer ? { kind: 'done', ...answer } : { kind: 'failed', ...answer };
   }
 
@@ -102,9 +110,10 @@ export function createTransforms() {
 }
 
 type Lane = ReturnType<typeof createLane>;
+type Job = Omit<TransformJob, 'maxMs'>;
 
-/** A process that does one job after the other. */
-function createLane() {
+/** A process that does one job after the other, and none for longer than this. */
+function createLane(maxMs: number) {
   let child: ChildProcess | null = null;
   let idle: NodeJS.Timeout | undefined;
 
@@ -121,25 +130,26 @@ function createLane() {
     child = null;
   }
 
-  async function run(job: TransformJob): Promise<TransformAnswer> {
+  async function run(job: Job): Promise<TransformAnswer | 'too slow'> {
     let next = await ask(job);
     // Others may end it too, who want their memory back: what an expression does once it does twice.
     if (next.message === undefined && !isTimeOver(next)) next = await ask(job);
-    return next.message === undefined ? { problem: endOf(next) } : (next.message as TransformAnswer);
+    if (next.message !== undefined) return next.message as TransformAnswer;
+    return isTimeOver(next) ? 'too slow' : { problem: endOf(next) };
   }
 
-  async function ask(job: TransformJob): Promise<Next> {
+  async function ask(job: Job): Promise<Next> {
     const asked = await start();
-    const coming = nextOf(asked, maxAnswerMs);
+    const coming = nextOf(asked, maxMs + answerMarginMs);
     // It may be gone already: that is what comes next then.
-    asked.send(job, () => undefined);
+    asked.send({ ...job, maxMs } satisfies TransformJob, () => undefined);
     const next = await coming;
     if (next.message === undefined) stop();
     else idle = setTimeout(stop, maxIdleMs).unref();
     return next;
   }
 
-  return { inTurn: pLimit(1), start, run, stop };
+  return { queue: new PQueue({ concurrency: 1 }), start, run, stop };
 }
 
 const isTimeOver = ({ code, signal }: Next): boolean =>
@@ -148,12 +158,8 @@ const isTimeOver = ({ code, signal }: Next): boolean =>
 // By V8 where a single text or list is too large, and by what looks after the whole machine.
 const memorySignals = new Set<string | null>([endSignals.memoryOver, 'SIGABRT', 'SIGTRAP', 'SIGILL']);
 
-function endOf(next: Next): string {
-  if (isTimeOver(next)) return `did not end within ${maxTransformMs} ms`;
-  return memorySignals.has(next.signal)
-    ? 'used more memory than it may'
-    : `ended its process (${next.signal ?? next.code})`;
-}
+const endOf = ({ code, signal }: Next): string =>
+  memorySignals.has(signal) ? 'used more memory than it may' : `ended its process (${signal ?? code})`;
 
 async function startProcess(): Promise<ChildProcess> {
   // Nothing of the environment, which has credentials in it, but for what some builds of Node are started with.

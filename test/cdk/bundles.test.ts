@@ -90,7 +90,7 @@ describe('the bundles', () => {
     const child = fork(join(bundle, 'transform-process.mjs'), { cwd: folder, env: {}, execArgv: [] });
     try {
       expect(await once(child, 'message')).toEqual(['ready', undefined]);
-      child.send({ expression: '$sum(a)', event: '{"a":[1,2]}', time: 0, seed: 0 });
+      child.send({ expression: '$sum(a)', event: '{"a":[1,2]}', maxMs: 1000, time: 0, seed: 0 });
       expect(await once(child, 'message')).toEqual([{ body: '3' }, undefined]);
     } finally {
       child.kill('SIGKILL');

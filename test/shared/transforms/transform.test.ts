@@ -131,6 +131,21 @@ describe('a hostile transform', () => {
     expect(ends.filter((kind) => kind === 'failed').length).toBeGreaterThan(0);
     expect(ends.filter((kind) => kind === 'busy').length).toBeGreaterThan(0);
   });
+
+  it('takes little of the time of others before it is known', async () => {
+    await run('1');
+    const hostile = (steps: readonly number[]) =>
+      steps.map((step) => run(`($f := function($x) { $f($x + ${step}) }; $f(1))`));
+    const few = hostile([11, 12, 13]);
+    // Behind three that take all their time it would have waited for longer than anything waits.
+    expect(await run('3')).toEqual({ kind: 'done', body: '3' });
+    expect((await Promise.all(few)).map(({ kind }) => kind)).not.toContain('done');
+
+    const many = hostile(Array.from({ length: 25 }, (_, index) => 20 + index));
+    // It is known to be quick by now, and waits for one of them.
+    expect(await run('3')).toEqual({ kind: 'done', body: '3' });
+    expect((await Promise.all(many)).map(({ kind }) => kind)).not.toContain('done');
+  });
 });
 
 describe('check', () => {
