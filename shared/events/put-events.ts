@@ -5,16 +5,13 @@ import {
   type PutEventsRequestEntry,
   type PutEventsResultEntry,
 } from '@aws-sdk/client-eventbridge';
+import { cutBatches } from '../aws/batches.ts';
 
 /** What became of one entry. */
 export type PutResult =
   | { id: string }
   /** `isUnknown`: the call itself failed, so the bus may have taken the entry all the same. */
   | { error: Error; isUnknown: boolean };
-
-// Limits of PutEvents: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
-const maxEntries = 10;
-const maxBatchBytes = 1_048_576;
 
 // 100, 200, 400 and 800 ms, each with half of it at random: callers that were throttled together come back apart.
 const defaultTries = 5;
@@ -33,8 +30,9 @@ export async function putEvents(
   { tries = defaultTries, delay = sleep }: { tries?: number; delay?: (ms: number) => Promise<unknown> } = {},
 ): Promise<PutResult[]> {
   const results: PutResult[] = entries.map(() => ({ error: notSent, isUnknown: false }));
-  for (const batch of batchesOf(entries)) {
-    let left = batch;
+  const placed = entries.map((entry, index) => ({ entry, index }));
+  for (const batch of cutBatches(placed, ({ entry }) => entryBytes(entry))) {
+    let left: typeof placed = batch;
     for (let tried = 1; left.length > 0; tried++) {
       const answers = await putBatch(
         client,
@@ -79,25 +77,6 @@ function toResult(answers: PutEventsResultEntry[] | Error, position: number): Pu
 // The others say that the entry is wrong, or that this caller may not put it.
 const isForNow = (code: string | undefined): boolean =>
   code !== undefined && /Throttl|InternalFailure|InternalException|ServiceUnavailable/u.test(code);
-
-type Placed = { entry: PutEventsRequestEntry; index: number };
-
-function batchesOf(entries: readonly PutEventsRequestEntry[]): Placed[][] {
-  const batches: Placed[][] = [];
-  let room = 0;
-  for (const [index, entry] of entries.entries()) {
-    const bytes = entryBytes(entry);
-    const last = batches.at(-1);
-    if (last === undefined || last.length === maxEntries || bytes > room) {
-      batches.push([{ entry, index }]);
-      room = maxBatchBytes - bytes;
-    } else {
-      last.push({ entry, index });
-      room -= bytes;
-    }
-  }
-  return batches;
-}
 
 /** The size of an entry as EventBridge counts it: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html */
 const entryBytes = ({ Source, DetailType, Detail, Time, Resources = [] }: PutEventsRequestEntry): number =>

@@ -1,4 +1,5 @@
 import { SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
+import { cutBatches } from '../aws/batches.ts';
 import { placeToString, readPlace, type Place } from '../executions/key.ts';
 import { maxEventBytes } from './envelope.ts';
 
@@ -36,11 +37,7 @@ export type UnsentEvent = { index: number; error: Error };
  */
 export type EventRequeue = (events: readonly RequeuedEvent[]) => Promise<{ unsent: UnsentEvent[] }>;
 
-// Limits of SendMessageBatch: so many messages, and all of them together no more bytes than a single one.
-const maxEntries = 10;
-const maxBatchBytes = maxEventBytes;
-
-type Entry = RequeuedEvent & { index: number; attributes: Record<string, string> };
+type Entry = RequeuedEvent & { index: number; attributes: Record<string, string>; bytes: number };
 
 /** @param queueUrl of the events queue */
 export function createEventRequeue({ sqs, queueUrl }: { sqs: SQSClient; queueUrl: string }): EventRequeue {
@@ -72,11 +69,28 @@ export function createEventRequeue({ sqs, queueUrl }: { sqs: SQSClient; queueUrl
   }
 
   return async (events) => {
-    const { batches, unsent } = batchesOf(events);
-    const results = await Promise.all(batches.map(sendBatch));
-    return { unsent: [...unsent, ...results.flat()].toSorted((a, b) => a.index - b.index) };
+    const entries = events.map(toEntry);
+    const batches = cutBatches(entries.filter(isSendable), ({ bytes }) => bytes);
+    const unsent = await Promise.all(batches.map(sendBatch));
+    const unsendable = entries.filter((entry) => !isSendable(entry)).map(refuse);
+    return { unsent: [...unsendable, ...unsent.flat()].toSorted((a, b) => a.index - b.index) };
   };
 }
+
+function toEntry(event: RequeuedEvent, index: number): Entry {
+  const attributes = attributesOf(event);
+  return { ...event, index, attributes, bytes: Buffer.byteLength(event.body) + bytesOf(attributes) };
+}
+
+// What SQS never takes would fail its whole batch.
+const isSendable = ({ body, bytes }: Entry): boolean => body !== '' && bytes <= maxEventBytes;
+
+const refuse = ({ index, body }: Entry): UnsentEvent => ({
+  index,
+  error: new Error(
+    `An event of ${Buffer.byteLength(body)} bytes cannot be sent: SQS takes 1 to ${maxEventBytes}.`,
+  ),
+});
 
 // The largest events go without them: then the queue's own time of the second sending counts, which moves an execution by at
 // most the hours in between, and only where the event's own time is far off.
@@ -94,32 +108,3 @@ const bytesOf = (attributes: Record<string, string>): number =>
     (sum, [name, value]) => sum + Buffer.byteLength(`${name}String${value}`),
     0,
   );
-
-/** Divides events into batches that SQS takes. What it could never take would fail its whole batch, so it is left out. */
-function batchesOf(events: readonly RequeuedEvent[]): { batches: Entry[][]; unsent: UnsentEvent[] } {
-  const batches: Entry[][] = [];
-  const unsent: UnsentEvent[] = [];
-  let room = 0;
-  for (const [index, event] of events.entries()) {
-    const bodyBytes = Buffer.byteLength(event.body);
-    if (bodyBytes === 0 || bodyBytes > maxEventBytes) {
-      const error = new Error(
-        `An event of ${bodyBytes} bytes cannot be sent: SQS takes 1 to ${maxEventBytes}.`,
-      );
-      unsent.push({ index, error });
-      continue;
-    }
-    const attributes = attributesOf(event);
-    const bytes = bodyBytes + bytesOf(attributes);
-    const last = batches.at(-1);
-    const entry = { ...event, index, attributes };
-    if (last === undefined || last.length === maxEntries || bytes > room) {
-      batches.push([entry]);
-      room = maxBatchBytes - bytes;
-    } else {
-      last.push(entry);
-      room -= bytes;
-    }
-  }
-  return { batches, unsent };
-}
