@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config';
 // `extends: true` hands the settings at the root on to both projects.
 const shared = { extends: true } as const;
 
+// What is deployed to the emulator waits for it more than it works.
+const onEmulator = availableParallelism() + 1;
+
 // The file that .ci/run counts the tests in.
 const resultsFile = process.env['HANDOFF_TEST_RESULTS'];
 
@@ -49,6 +52,7 @@ export default defineConfig({
           include: ['test/acceptance/**/*.test.ts'],
           globalSetup: 'test/e2e/stack.setup.ts',
           testTimeout: 60_000,
+          maxWorkers: onEmulator,
         },
       },
       {
@@ -59,6 +63,7 @@ export default defineConfig({
           include: ['test/acceptance/**/*.test.ts', 'test/e2e/{audit,callers,sweeper}.test.ts'],
           globalSetup: 'test/e2e/stack-with-policies.setup.ts',
           testTimeout: 60_000,
+          maxWorkers: onEmulator,
         },
       },
       {
@@ -78,7 +83,7 @@ export default defineConfig({
           include: ['test/e2e/deploy.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 60_000,
-          sequence: { groupOrder: 2 },
+          maxWorkers: onEmulator,
         },
       },
       {
