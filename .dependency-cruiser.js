@@ -38,6 +38,14 @@ export default {
       to: { path: '^(functions|cdk|local|test|bench)/' },
     },
     {
+      name: 'the-event-knows-nobody',
+      severity: 'error',
+      comment:
+        'An event, its types, filters, bodies and secrets are there before anybody asks for it: whoever reads them meets neither handlers nor executions.',
+      from: { path: '^shared/(aws|catalogue|events|filters|scripts|secrets|transforms)/' },
+      to: { path: '^shared/(audit|dead-letters|delivery|executions|handlers)/' },
+    },
+    {
       name: 'functions-import-shared',
       severity: 'error',
       comment: 'A function is bundled and deployed: it has nothing but itself and shared/.',

@@ -144,13 +144,14 @@ export default defineConfig({
           name: 'dynamodb-local',
           include: [
             'test/support/dynamo.test.ts',
-            'test/shared/{audit,events,executions,handlers}/**/*.test.ts',
+            'test/shared/{audit,dead-letters,events,executions,handlers,secrets}/**/*.test.ts',
             'test/functions/{api,dispatcher,retrier,sweeper}/**/*.test.ts',
           ],
           exclude: [
-            'test/shared/events/{balance,bodies,decimal,envelope,format,json-text,publish,redaction}.test.ts',
+            'test/shared/events/{balance,bodies,decimal,envelope,format,json-text,packed-text,publish,redaction}.test.ts',
             'test/shared/executions/{key,life-cycle,recovery,retry-decision,settle}.test.ts',
-            'test/shared/handlers/{handler,secret-envelope}.test.ts',
+            'test/shared/handlers/handler.test.ts',
+            'test/shared/secrets/secret-envelope.test.ts',
             'test/functions/api/merge-patch.test.ts',
           ],
           globalSetup: 'test/dynamodb-local/server.setup.ts',

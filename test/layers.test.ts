@@ -56,6 +56,7 @@ const planted: [rule: string, from: string, specifier: string][] = [
   ['nothing-undeclared', 'functions/api/sneaky.ts', 'brought-along'],
   ['shared-imports-nothing-above', 'shared/up.ts', '../functions/api/env.ts'],
   ['shared-imports-nothing-above', 'shared/up-test.ts', '../test/support/clock.ts'],
+  ['the-event-knows-nobody', 'shared/events/sender.ts', '../handlers/handler.ts'],
   ['functions-import-shared', 'functions/api/up.ts', '../../local/engine.ts'],
   ['functions-import-shared', 'functions/api/up-cdk.ts', '../../cdk/stack.ts'],
   ['functions-import-shared', 'functions/api/up-test.ts', '../../test/support/clock.ts'],

@@ -5,7 +5,7 @@ import type { Actor, AuditedAction } from '../../shared/audit/change.ts';
 import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { ConflictError, InvalidInputError, type FieldError } from '../../shared/errors.ts';
 import { HandlerInput, type Handler, type HandlerStatus } from '../../shared/handlers/handler.ts';
-import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
+import { sealSecret } from '../../shared/secrets/secret-envelope.ts';
 import type { StoredHandler } from '../../shared/handlers/store.ts';
 import { requireVersion } from './etag.ts';
 import { toFieldErrors } from './field-errors.ts';

@@ -1,4 +1,4 @@
-import type { ListedDeadLetter } from '../../shared/events/dead-letters.ts';
+import type { ListedDeadLetter } from '../../shared/dead-letters/dead-letters.ts';
 import { log } from '../../shared/log.ts';
 import type { Services } from './services.ts';
 

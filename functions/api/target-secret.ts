@@ -1,7 +1,7 @@
 import { InvalidInputError } from '../../shared/errors.ts';
 import { maskedSecret, secretOf, withSecret, type Auth } from '../../shared/handlers/auth.ts';
 import type { HandlerInput, Target } from '../../shared/handlers/handler.ts';
-import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
+import { sealSecret } from '../../shared/secrets/secret-envelope.ts';
 import type { StoredHandler } from '../../shared/handlers/store.ts';
 
 const fieldOf = { basic: 'password', bearer: 'token', header: 'value', oauth2: 'clientSecret' } as const;

@@ -3,7 +3,7 @@ import { parseEvent, type DomainEvent, type ParsedEvent } from '../../shared/eve
 import { isOwnEvent } from '../../shared/events/own-events.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
-import { storageProblem } from '../../shared/executions/item.ts';
+import { storageProblem } from '../../shared/events/packed-text.ts';
 import { keyAt, keyToString, placeOf, type ExecutionKey, type Place } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
 import { isHeldBack, runEvent, type Call } from './run-event.ts';

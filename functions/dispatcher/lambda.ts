@@ -1,7 +1,7 @@
 import { Metrics, MetricUnit } from '@aws-lambda-powertools/metrics';
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { parseEnv } from '../../shared/env.ts';
-import { readAttributes } from '../../shared/events/requeue.ts';
+import { readAttributes } from '../../shared/executions/requeue.ts';
 import { log } from '../../shared/log.ts';
 import { dispatchBatch, type Message } from './dispatch.ts';
 import { DispatcherEnv } from './env.ts';

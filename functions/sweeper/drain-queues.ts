@@ -1,5 +1,5 @@
 import { eventsQueue } from '../../shared/aws/queues.ts';
-import { drainDeadLetters, drainWakeUps } from '../../shared/events/drain.ts';
+import { drainDeadLetters, drainWakeUps } from '../../shared/dead-letters/drain.ts';
 import type { Services } from './services.ts';
 
 export type DrainedQueues = { deadLetters: number; deadWakeUps: number; problems: unknown[] };

@@ -1,5 +1,5 @@
 import { createDynamo, createKms, createSqs } from '../../shared/aws/clients.ts';
-import { createDeadLetters } from '../../shared/events/dead-letters.ts';
+import { createDeadLetters } from '../../shared/dead-letters/dead-letters.ts';
 import { createKeeping } from '../../shared/events/keeping.ts';
 import { createAttention } from '../../shared/executions/attention.ts';
 import { createDueIndex } from '../../shared/executions/due.ts';
@@ -10,7 +10,7 @@ import { createRecoverables } from '../../shared/executions/recoverable.ts';
 import { createRecoveries } from '../../shared/executions/recoveries.ts';
 import { createRecoveryTurns } from '../../shared/executions/recovery-turn.ts';
 import { createWakeUps } from '../../shared/executions/wake-ups.ts';
-import { createDataKey } from '../../shared/handlers/data-key.ts';
+import { createDataKey } from '../../shared/secrets/data-key.ts';
 import { createHealthStore } from '../../shared/handlers/health-store.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import type { SweeperEnv } from './env.ts';

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { maxStoredEventBytes, storageProblem } from '../executions/item.ts';
 import { maxEventBytes } from './envelope.ts';
+import { maxStoredEventBytes, storageProblem } from './packed-text.ts';
 
 // The bus writes the envelope: its id, account and region are others, so the event may compress a little worse than here.
 const envelopeMargin = randomBytes(192).toString('base64');

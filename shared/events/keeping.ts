@@ -1,6 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { openBytes, sealBytes } from '../handlers/secret-envelope.ts';
-import type { DataKey } from '../handlers/data-key.ts';
+import { openBytes, sealBytes } from '../secrets/secret-envelope.ts';
+import type { DataKey } from '../secrets/data-key.ts';
 import { redact, restore, wordsIn, type Cut, type RedactedPath } from './redaction.ts';
 
 /** The text of an event as it is stored. */

@@ -1,4 +1,5 @@
-import { listedAttributes, unpackEvent } from './item.ts';
+import { unpackText } from '../events/packed-text.ts';
+import { listedAttributes } from './item.ts';
 import { readKey, type ExecutionKey } from './key.ts';
 import type { ExecutionStatus } from './life-cycle.ts';
 
@@ -62,7 +63,7 @@ export function createMatcher(filter: ExecutionFilter) {
   }
 
   function isWantedDetail(eventBody: string | Uint8Array): boolean {
-    const { detail } = JSON.parse(unpackEvent(eventBody)) as { detail: unknown };
+    const { detail } = JSON.parse(unpackText(eventBody)) as { detail: unknown };
     const written = JSON.stringify(detail).toLowerCase();
     return data.some((text) => written.includes(text));
   }

@@ -1,18 +1,13 @@
-import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { crc32 } from 'node:zlib';
 import { expiresAfter } from '../aws/tables.ts';
+import { packText, unpackText } from '../events/packed-text.ts';
 import type { Attempt, ExecutionRecord, ListedExecution } from './execution.ts';
 import { readKey } from './key.ts';
 import { isParked, type ExecutionState, type ExecutionStatus, type StatusReason } from './life-cycle.ts';
 
-/** An event of more than this, compressed, does not fit into an execution (DynamoDB's items end at 400 KB). */
-export const maxStoredEventBytes = 256 * 1024;
-
 /** How long executions are kept after their last change, in days. What waits for time is kept until it ends. */
 export type Retention = { endedDays: number; heldDays: number };
 
-// An event is small: with these buffers and this effort it takes less than half the time of zlib's defaults (26 against 64 us
-// for 1.7 KB) and comes out 3 % larger.
-const deflateOptions = { level: 3, windowBits: 13, memLevel: 5 };
 const writeUnitBytes = 1024;
 // Spreads what needs attention over partitions; the same number for every status.
 export const attentionPartitions = 8;
@@ -63,7 +58,7 @@ export function fromItem(item: Record<string, unknown>): ExecutionRecord {
     ...listed,
     event: {
       ...listed.event,
-      raw: unpackEvent(eventBody),
+      raw: unpackText(eventBody),
       ...(eventSealed === undefined ? {} : { sealed: eventSealed }),
     },
     request: request ?? null,
@@ -216,21 +211,8 @@ function packEvent(raw: string, otherBytes: number): string | Uint8Array {
   const units = (bodyBytes: number) =>
     Math.ceil((otherBytes + 'eventBody'.length + bodyBytes) / writeUnitBytes);
   if (units(rawBytes) === 1) return raw;
-  const packed = deflateRawSync(raw, deflateOptions);
+  const packed = packText(raw);
   return units(packed.length) < units(rawBytes) ? packed : raw;
-}
-
-/** The text of an event, from the attribute `eventBody`. */
-export const unpackEvent = (body: string | Uint8Array): string =>
-  typeof body === 'string' ? body : inflateRawSync(body).toString('utf8');
-
-/** Why an event cannot be stored with its executions; null when it can. */
-export function storageProblem(raw: string): string | null {
-  if (Buffer.byteLength(raw) <= maxStoredEventBytes) return null;
-  const packedBytes = deflateRawSync(raw, deflateOptions).length;
-  return packedBytes <= maxStoredEventBytes
-    ? null
-    : `The event has ${packedBytes} bytes compressed; at most ${maxStoredEventBytes} can be kept with its executions.`;
 }
 
 /**

@@ -11,10 +11,10 @@ import {
 } from '../filters/match-filter.ts';
 import type { OpenAuth } from '../delivery/authorize.ts';
 import { withSecret } from './auth.ts';
-import type { DataKey } from './data-key.ts';
+import type { DataKey } from '../secrets/data-key.ts';
 import type { Handler } from './handler.ts';
 import type { Health } from './health.ts';
-import { openSecret } from './secret-envelope.ts';
+import { openSecret } from '../secrets/secret-envelope.ts';
 import { targetVersionOf, type HandlerStore, type StoredHandler } from './store.ts';
 
 /** The keys that sign a handler's deliveries (two while a rotation overlaps), or why there are none. */

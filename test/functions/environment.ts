@@ -12,7 +12,7 @@ import { newSigningSecret } from '../../shared/delivery/signature.ts';
 import { encodeExecutionId } from '../../shared/executions/key.ts';
 import { createExecutionSearch } from '../../shared/executions/search.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
-import { sealSecret } from '../../shared/handlers/secret-envelope.ts';
+import { sealSecret } from '../../shared/secrets/secret-envelope.ts';
 import { startBus } from './bus.ts';
 import { createHandlerStore } from '../../shared/handlers/store.ts';
 import { aHandler } from '../support/builders.ts';

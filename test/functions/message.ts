@@ -1,6 +1,6 @@
 import type { Message } from '../../functions/dispatcher/dispatch.ts';
 import type { Queue } from '../../local/queue.ts';
-import { readAttributes } from '../../shared/events/requeue.ts';
+import { readAttributes } from '../../shared/executions/requeue.ts';
 
 /** A message of the events queue, as the dispatcher gets it. */
 export function messageFrom({

@@ -4,7 +4,7 @@ import { dispatchBatch, type Message } from '../../../functions/dispatcher/dispa
 import { DispatcherEnv } from '../../../functions/dispatcher/env.ts';
 import { buildServices, type Services } from '../../../functions/dispatcher/services.ts';
 import { parseEnv } from '../../../shared/env.ts';
-import { deadLetterBodyPartition, deadLettersPartition } from '../../../shared/events/dead-letters.ts';
+import { deadLetterBodyPartition, deadLettersPartition } from '../../../shared/dead-letters/dead-letters.ts';
 import { anEvent } from '../../support/builders.ts';
 import { startEnvironment } from '../environment.ts';
 

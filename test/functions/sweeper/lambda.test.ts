@@ -1,6 +1,6 @@
 import type { Context } from 'aws-lambda';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { deadLettersPartition } from '../../../shared/events/dead-letters.ts';
+import { deadLettersPartition } from '../../../shared/dead-letters/dead-letters.ts';
 import { anEvent } from '../../support/builders.ts';
 import { captureLog } from '../log-lines.ts';
 import { startDispatcher } from '../dispatcher/dispatcher.ts';

@@ -3,13 +3,8 @@ import { DeleteCommand, GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import * as fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Attempt, ExecutionRecord } from '../../../shared/executions/execution.ts';
-import {
-  fromItem,
-  itemBytes,
-  maxStoredEventBytes,
-  storageProblem,
-  toItem,
-} from '../../../shared/executions/item.ts';
+import { maxStoredEventBytes, storageProblem } from '../../../shared/events/packed-text.ts';
+import { fromItem, itemBytes, toItem } from '../../../shared/executions/item.ts';
 import { executionKey } from '../../../shared/executions/key.ts';
 import type { ExecutionState } from '../../../shared/executions/life-cycle.ts';
 import { aHandler, anEvent, anExecution } from '../../support/builders.ts';
@@ -282,22 +277,6 @@ describe('itemBytes', () => {
 
   it('counts text in bytes, not in characters', () => {
     expect(itemBytes({ text: '漢' })).toBe(itemBytes({ text: 'abc' }));
-  });
-});
-
-describe('storageProblem', () => {
-  it('takes 256 KB of event, however badly it compresses', () => {
-    expect(storageProblem(denseNoise(maxStoredEventBytes))).toBeNull();
-  });
-
-  it('takes an event of 1 MB that compresses well', () => {
-    expect(storageProblem('a'.repeat(1_048_576))).toBeNull();
-  });
-
-  it('names both sizes of an event that does not fit', () => {
-    expect(storageProblem(denseNoise(500_000))).toMatch(
-      /^The event has 3\d{5} bytes compressed; at most 262144 can be kept with its executions\.$/u,
-    );
   });
 });
 

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { Handler } from '../../../shared/handlers/handler.ts';
 import { newSigningSecret, signingKeyOf } from '../../../shared/delivery/signature.ts';
 import { buildRegistry, createRegistry, patternsFor } from '../../../shared/handlers/registry.ts';
-import { sealSecret } from '../../../shared/handlers/secret-envelope.ts';
+import { sealSecret } from '../../../shared/secrets/secret-envelope.ts';
 import { createHandlerStore } from '../../../shared/handlers/store.ts';
 import { aHandler, aRegisteredHandler } from '../../support/builders.ts';
 import { createClock } from '../../support/clock.ts';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createDeadLetters, type DeadLetter } from '../../../../shared/events/dead-letters.ts';
-import { drainDeadLetters } from '../../../../shared/events/drain.ts';
+import { createDeadLetters, type DeadLetter } from '../../../../shared/dead-letters/dead-letters.ts';
+import { drainDeadLetters } from '../../../../shared/dead-letters/drain.ts';
 import { createSqs } from '../../../../shared/aws/clients.ts';
 import { startDispatcher } from '../../dispatcher/dispatcher.ts';
 import { captureLog } from '../../log-lines.ts';

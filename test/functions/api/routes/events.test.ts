@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { storageProblem } from '../../../../shared/executions/item.ts';
+import { storageProblem } from '../../../../shared/events/packed-text.ts';
 import { anEventTypeInput, fieldsOf, messageOf, startApi, type Api } from '../api.ts';
 import { captureLog } from '../../log-lines.ts';
 

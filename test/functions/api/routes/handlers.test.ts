@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { HandlerInput } from '../../../../shared/handlers/handler.ts';
-import { openSecret } from '../../../../shared/handlers/secret-envelope.ts';
+import { openSecret } from '../../../../shared/secrets/secret-envelope.ts';
 import { createHealthStore } from '../../../../shared/handlers/health-store.ts';
 import { anExecution } from '../../../support/builders.ts';
 import { aHandlerInput, fieldsOf, startApi, type Api, type Body } from '../api.ts';

@@ -1,7 +1,7 @@
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { createDeadLetters, type DeadLetters } from '../../../shared/events/dead-letters.ts';
-import { drainDeadLetters, drainWakeUps, maxDrained } from '../../../shared/events/drain.ts';
+import { createDeadLetters, type DeadLetters } from '../../../shared/dead-letters/dead-letters.ts';
+import { drainDeadLetters, drainWakeUps, maxDrained } from '../../../shared/dead-letters/drain.ts';
 import type { WakeUp } from '../../../shared/executions/wake-ups.ts';
 import { startEnvironment, type Environment } from '../../functions/environment.ts';
 import { aKeeping } from '../../support/keeping.ts';

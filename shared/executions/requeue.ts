@@ -1,7 +1,7 @@
 import { SendMessageBatchCommand, type SQSClient } from '@aws-sdk/client-sqs';
 import { cutBatches } from '../aws/batches.ts';
-import { placeToString, readPlace, type Place } from '../executions/key.ts';
-import { maxEventBytes } from './envelope.ts';
+import { placeToString, readPlace, type Place } from './key.ts';
+import { maxEventBytes } from '../events/envelope.ts';
 
 /** The message attribute of an event that was sent again: when the queue first took it, in ISO 8601. */
 export const sentAtAttribute = 'sentAt';

@@ -8,7 +8,7 @@ import type { ExecutionKey } from '../executions/key.ts';
 import type { ExecutionStatus } from '../executions/life-cycle.ts';
 import { readWakeUp, type WakeUps } from '../executions/wake-ups.ts';
 import type { DeadLetters } from './dead-letters.ts';
-import { sentAtAttribute } from './requeue.ts';
+import { sentAtAttribute } from '../executions/requeue.ts';
 
 /** What became of a queue of dead messages. */
 export type Drained = {

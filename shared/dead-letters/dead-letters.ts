@@ -9,7 +9,7 @@ import {
 import { z } from 'zod';
 import { expiresAfter } from '../aws/tables.ts';
 import { decodeCursor, encodeCursor } from '../cursor.ts';
-import type { Keeping } from './keeping.ts';
+import type { Keeping } from '../events/keeping.ts';
 
 /** What could not be read or run, and why. It is kept with its reason, for people; only they have it tried again. */
 export type DeadLetter = {

@@ -1,7 +1,7 @@
 import { SQSClient, type SendMessageBatchCommandInput } from '@aws-sdk/client-sqs';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { maxEventBytes } from '../../../shared/events/envelope.ts';
-import { createEventRequeue, type EventRequeue } from '../../../shared/events/requeue.ts';
+import { createEventRequeue, type EventRequeue } from '../../../shared/executions/requeue.ts';
 import { startEnvironment, type Environment } from '../../functions/environment.ts';
 import { anEvent } from '../../support/builders.ts';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DecryptCommand } from '@aws-sdk/client-kms';
 import { GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, describe, expect, it } from 'vitest';
-import { createDataKey } from '../../../shared/handlers/data-key.ts';
+import { createDataKey } from '../../../shared/secrets/data-key.ts';
 import { createRecordingDynamo } from '../../support/sdk-calls.ts';
 import { startTestDynamo } from '../../support/dynamo.ts';
 import { startKms } from '../../support/kms.ts';

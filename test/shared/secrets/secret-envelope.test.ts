@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { openSecret, sealSecret } from '../../../shared/handlers/secret-envelope.ts';
+import { openSecret, sealSecret } from '../../../shared/secrets/secret-envelope.ts';
 
 const dataKey = randomBytes(32);
 const refusal =

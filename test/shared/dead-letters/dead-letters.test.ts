@@ -4,7 +4,7 @@ import {
   createDeadLetters,
   deadLetterBodyPartition,
   deadLettersPartition,
-} from '../../../shared/events/dead-letters.ts';
+} from '../../../shared/dead-letters/dead-letters.ts';
 import { encodeCursor } from '../../../shared/cursor.ts';
 import { aKeeping } from '../../support/keeping.ts';
 import { createClock } from '../../support/clock.ts';
