@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { anEvent } from '../../support/builders.ts';
+import { createClock } from '../../support/clock.ts';
 import { startReceiver } from '../../support/http-server.ts';
 import { aMessage, startDispatcher } from './dispatcher.ts';
 
@@ -80,15 +81,16 @@ describe('a circuit', () => {
   it('is known within a second to an environment that had no failure itself', async () => {
     await using receiver = await startAnswering(204, 503);
     const handler = await dispatcher.register({ target: { url: receiver.url } });
-    const services = dispatcher.coldStart();
+    const clock = createClock(new Date().toISOString());
+    const services = dispatcher.coldStart({}, clock);
     await dispatcher.dispatch(someMessages(1), { services });
     await dispatcher.dispatch(someMessages(9));
     expect(receiver.requests).toHaveLength(1 + 5);
-    const seen = (await services.currentRegistry()).find(handler.id);
-    expect(seen).toMatchObject({ health: null });
-    await expect
-      .poll(async () => (await services.currentRegistry()).find(handler.id))
-      .toMatchObject({ health: { circuit: {} } });
+    const seen = async () => (await services.currentRegistry()).find(handler.id);
+    clock.advance(999);
+    expect(await seen()).toMatchObject({ health: null });
+    clock.advance(1);
+    expect(await seen()).toMatchObject({ health: { circuit: {} } });
     await dispatcher.dispatch(someMessages(1), { services });
     expect(receiver.requests).toHaveLength(1 + 5);
   });

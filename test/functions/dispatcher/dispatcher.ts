@@ -32,8 +32,8 @@ export async function startDispatcher() {
   const built: Services[] = [];
 
   /** A fresh Lambda environment. */
-  function coldStart(settings: Record<string, string> = {}): Services {
-    const services = buildServices(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }));
+  function coldStart(settings: Record<string, string> = {}, clock: { now?: () => Date } = {}): Services {
+    const services = buildServices(parseEnv(DispatcherEnv, { ...environment.variables, ...settings }), clock);
     built.push(services);
     return services;
   }
