@@ -19,5 +19,5 @@ export function requireVersion(
   if (ifMatch === undefined || ifMatch.trim() === '*') return;
   const etags = ifMatch.split(',').map((etag) => etag.trim().replace(/^W\//u, ''));
   if (etags.includes(etagOf(current))) return;
-  throw new ConflictError('version', `The ${kind} is at version ${current.version}, not at ${ifMatch}.`);
+  throw new ConflictError('version', `The ETag of the ${kind} is ${etagOf(current)}, not ${ifMatch}.`);
 }

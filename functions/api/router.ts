@@ -134,7 +134,7 @@ function toProblem(error: Error): Problem {
   // as any other type, and a body of type JSON that is empty.
   if (error instanceof HTTPException && error.status === 415) return invalid([contentTypeError]);
   if (error instanceof HTTPException && error.status === 400) {
-    return invalid([{ field: 'body', message: error.message }]);
+    return invalid([{ field: 'body', message: 'is empty' }]);
   }
   return problemOf(500, 'Something went wrong on our side. The log has the details.');
 }

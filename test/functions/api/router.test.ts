@@ -41,6 +41,39 @@ describe('a body', () => {
     expect(fieldsOf(await api.request(method, path), 400)).toEqual(missing);
   });
 
+  it('400: says in a few words what is wrong with a request', async () => {
+    const range = { from: 'now', to: 7 };
+    const answers = [
+      await api.request('POST', '/v1/handlers', ''),
+      await api.request('POST', '/v1/handlers', { name: 7 }),
+      await api.request('GET', '/v1/executions?limit=many&from=2026-11-23T10:00:00+01:00'),
+      await api.request('POST', '/v1/handlers/h_1/recover', range),
+      await api.request('POST', '/v1/handlers/h_1/recover', {}),
+    ];
+    const isNoTime =
+      'must be a time such as 2026-11-23T10:00:00Z, or with an offset: +01:00, which is %2B01:00 in a URL';
+    expect(answers.map(({ body }) => body.errors)).toEqual([
+      [{ field: 'body', message: 'is empty' }],
+      [
+        { field: 'name', message: 'Invalid input: expected string, received number' },
+        { field: 'events', message: 'is missing' },
+        { field: 'target', message: 'is missing' },
+      ],
+      [
+        { field: 'from', message: isNoTime },
+        { field: 'limit', message: 'must be a whole number from 1 to 100' },
+      ],
+      [
+        { field: 'from', message: isNoTime },
+        { field: 'to', message: isNoTime },
+      ],
+      [
+        { field: 'from', message: 'is missing' },
+        { field: 'to', message: 'is missing' },
+      ],
+    ]);
+  });
+
   it.each(writes)('400: of another content type, %s %s', async (method, path) => {
     for (const type of [
       'text/plain',

@@ -369,6 +369,8 @@ describe('If-Match', () => {
       for (const etag of ['"1"', 'W/"1"', '"0", "1"', '2', '""', 'nonsense']) {
         const answer = await api.request(method, path, body, { headers: { 'if-match': etag } });
         expect(fieldsOf(answer, 412)).toEqual([]);
+        // Of a version without its quotes, too, which the number alone would not tell.
+        expect(answer.body.detail).toBe(`The ETag of the handler is "2", not ${etag}.`);
       }
       expect((await api.request('GET', path)).body).toMatchObject({ version: 2, priority: 50 });
     },
