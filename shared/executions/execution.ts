@@ -62,7 +62,9 @@ export const Execution = z.strictObject({
     .array(z.string())
     .describe('What is wrong with the event by the schema of its type, a few sentences, each with the path'),
   status: ExecutionStatus,
-  reason: StatusReason.nullable().describe('Why it waits, is held, or failed without a last attempt'),
+  reason: StatusReason.nullable().describe(
+    'Why it waits (`retry`: for its next attempt; `busy`: there was no room for the call; `rate-limit`: for its slot; `circuit`: parked, until its target answers), is held (its handler is `disabled`; `halted`: one before it that halts has not succeeded), or failed without a last attempt (its handler was `archived` or `deleted`)',
+  ),
   generation: z.int().describe('From 1; raised when what has ended is run again'),
   attemptCount: z.int().describe('Of all generations'),
   nextAttemptAt: z.iso.datetime().nullable().describe('Null when it does not wait for a time'),

@@ -22,8 +22,16 @@ import type { Services } from '../services.ts';
 
 const HandlerHealth = z.strictObject({
   circuit: z.enum(['closed', 'open', 'probing']),
-  since: z.iso.datetime().nullable().describe('Null when it was never open'),
-  lastExecutionAt: z.iso.datetime().nullable(),
+  since: z.iso
+    .datetime()
+    .nullable()
+    .describe(
+      'Since when the circuit is as it is; null when it has not been open since its target was changed or it was enabled',
+    ),
+  lastExecutionAt: z.iso
+    .datetime()
+    .nullable()
+    .describe('`startedAt` of the execution of its latest event; null when there is none in the log'),
   disabledBecause: z
     .enum(['gone', 'failing'])
     .nullable()
