@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { closest, distance } from 'fastest-levenshtein';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 import { sharedEnv } from '../shared/env.ts';
@@ -54,6 +56,8 @@ export const EngineConfig = z.object({
     .describe('More tokens, each with its role (read, operate or admin): read:<token>,operate:<token>'),
   HANDOFF_SCRIPTS: z
     .string()
+    // The default may be missing: git keeps no folder that is empty.
+    .refine((folder) => existsSync(`${folder}/`), 'must be a folder that exists')
     .default(fileURLToPath(new URL('../functions/scripts', import.meta.url)))
     .describe('Folder of the scripts that handlers may run, a folder for each; read at the start'),
   PATH: z.string().default('').describe('Where python3 is looked for, and the PATH of every script'),
@@ -80,18 +84,41 @@ export const EngineConfig = z.object({
     .describe('Whether handlers may call plain http:// targets'),
   HANDOFF_ALLOW_CIDRS: sharedEnv.ALLOW_CIDRS,
   HANDOFF_REDACT_PATHS: sharedEnv.REDACT_PATHS,
+  // Read by Powertools, which takes a level that it does not know for INFO.
+  POWERTOOLS_LOG_LEVEL: z
+    .string()
+    .regex(
+      /^(?:trace|debug|info|warn|error|critical|silent)$/iu,
+      'must be TRACE, DEBUG, INFO, WARN, ERROR, CRITICAL or SILENT',
+    )
+    .optional()
+    .describe('From which level on the log is written; INFO when absent'),
 });
 export type EngineConfig = z.output<typeof EngineConfig>;
 
+// A setting that is mistyped would be left out without a word, and what HANDOFF_REDACT_PATH names would be readable. Names that
+// are further from all settings are other programs' (HANDOFF_URL is of `npm run migrate`).
+const maxTypos = 2;
+const settings = Object.keys(EngineConfig.shape);
+
+function mistypedNames(names: readonly string[]): string[] {
+  return names
+    .filter((name) => name.startsWith('HANDOFF_') && !settings.includes(name))
+    .map((name) => ({ name, meant: closest(name, settings) }))
+    .filter(({ name, meant }) => distance(name, meant) <= maxTypos)
+    .map(({ name, meant }) => `${name} is no setting, but ${meant} is`);
+}
+
 /**
- * Reads the engine's settings. Throws a StartError whose one sentence names every variable that is wrong.
+ * Reads the engine's settings. Throws a StartError whose one sentence names every variable that is wrong, or mistyped.
  */
 export function parseConfig(environment: Record<string, string | undefined>): EngineConfig {
   const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const result = EngineConfig.safeParse(present);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
-  throw new StartError(`${problems.join('; ')}.`);
+  const mistyped = mistypedNames(Object.keys(present));
+  if (result.success && mistyped.length === 0) return result.data;
+  const wrong = result.error?.issues.map(({ path, message }) => `${path.join('.')} ${message}`) ?? [];
+  throw new StartError(`${[...wrong, ...mistyped].join('; ')}.`);
 }
 
 /** Whether only this machine can reach what listens on `host`. */

@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { parseCidr } from './delivery/cidr.ts';
 import { RedactedPaths } from './events/redaction.ts';
 
+const daysError = 'must be a whole number of days from 0 to 365';
+
 /** The variables that more than one function reads; a function's `env.ts` picks the ones it needs. */
 export const sharedEnv = {
   HANDLERS_TABLE: z.string().min(1).describe('Name of the table that holds handlers and their registry'),
@@ -92,10 +94,10 @@ export const sharedEnv = {
     .default(1)
     .describe('Multiplies every wait of a retry, a sweep or a lease; below 1 for tests only'),
   AUTO_DISABLE_DAYS: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(365)
+    .number(daysError)
+    .int(daysError)
+    .min(0, daysError)
+    .max(365, daysError)
     .default(5)
     .describe(
       'A handler whose target has answered nothing but failures for so many days is disabled; 0 means never',

@@ -27,6 +27,12 @@ describe('parseConfig', () => {
     expect(parseConfig({ PORT: '', HANDOFF_TOKEN: '' }).PORT).toBe(8080);
   });
 
+  it('takes the level of the log in any case, and leaves alone what other programs are told', () => {
+    expect(parseConfig({ POWERTOOLS_LOG_LEVEL: 'debug', HANDOFF_URL: 'http://127.0.0.1:8080' }).PORT).toBe(
+      8080,
+    );
+  });
+
   it('takes port 0 for any free port', () => {
     expect(parseConfig({ PORT: '0' }).PORT).toBe(0);
   });
@@ -45,6 +51,24 @@ describe('parseConfig', () => {
       '127.0.0.1/8, x',
       'HANDOFF_ALLOW_CIDRS must be address ranges such as 10.1.0.0/16 or fd12:3456::/32, but "x" is not an address range.',
     ],
+    [
+      'HANDOFF_AUTO_DISABLE_DAYS',
+      'never',
+      'HANDOFF_AUTO_DISABLE_DAYS must be a whole number of days from 0 to 365.',
+    ],
+    ['HANDOFF_SCRIPTS', '/nowhere', 'HANDOFF_SCRIPTS must be a folder that exists.'],
+    ['HANDOFF_SCRIPTS', 'package.json', 'HANDOFF_SCRIPTS must be a folder that exists.'],
+    [
+      'POWERTOOLS_LOG_LEVEL',
+      'LOUD',
+      'POWERTOOLS_LOG_LEVEL must be TRACE, DEBUG, INFO, WARN, ERROR, CRITICAL or SILENT.',
+    ],
+    [
+      'HANDOFF_REDACT_PATH',
+      'detail.data.iban',
+      'HANDOFF_REDACT_PATH is no setting, but HANDOFF_REDACT_PATHS is.',
+    ],
+    ['HANDOFF_ALOW_HTTP', 'true', 'HANDOFF_ALOW_HTTP is no setting, but HANDOFF_ALLOW_HTTP is.'],
     ['HANDOFF_TOKEN', 'two words', 'HANDOFF_TOKEN must be printable ASCII characters without spaces.'],
     [
       'HANDOFF_TOKENS',
