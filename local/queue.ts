@@ -158,9 +158,26 @@ export const diskProblem = (error: unknown): string | null =>
     ? error.message
     : null;
 
+// SQLITE_PERM, SQLITE_READONLY and SQLITE_CANTOPEN: the file, or the folder that it is to be in, is another user's.
+const accessCodes: ReadonlySet<number> = new Set([3, 8, 14]);
+// SQLITE_CORRUPT and SQLITE_NOTADB.
+const contentCodes: ReadonlySet<number> = new Set([11, 26]);
+
+/** Why the file cannot be opened, where its user can do something about it. */
+function openProblem(error: unknown): string | null {
+  if (!(error instanceof Error && 'errcode' in error)) return null;
+  const code = Number(error.errcode) & 0xff;
+  if (accessCodes.has(code)) {
+    return `${error.message}; HANDOFF_DATA must be a folder that the user of the engine may write to, with all that is in it`;
+  }
+  if (contentCodes.has(code)) return `${error.message}; put it back from a backup`;
+  return diskProblem(error);
+}
+
 function openDatabase(file: string, fsync: boolean): DatabaseSync {
-  const database = new DatabaseSync(file);
+  let database: DatabaseSync | undefined;
   try {
+    database = new DatabaseSync(file);
     // The exclusive lock is what keeps a second engine off the folder. The kernel drops it with the process,
     // however that ends, so unlike a file with a process id it is never stale.
     database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL');
@@ -172,8 +189,9 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
     database.exec(`BEGIN IMMEDIATE; ${schema}`);
     if (database.prepare(hasAttributes).get()?.['columns'] === 0) database.exec(addAttributes);
     database.exec('COMMIT');
+    return database;
   } catch (error) {
-    database.close();
+    database?.close();
     if (isBusy(error)) {
       throw new StartError(
         `Another engine is running on ${file}: stop it, or set HANDOFF_DATA to another folder.`,
@@ -182,13 +200,12 @@ function openDatabase(file: string, fsync: boolean): DatabaseSync {
         },
       );
     }
-    const problem = diskProblem(error);
+    const problem = openProblem(error);
     if (problem !== null) {
       throw new StartError(`The queues in ${file} cannot be opened: ${problem}.`, { cause: error });
     }
     throw error;
   }
-  return database;
 }
 
 /** The size of a message as SQS counts it: its body, and the name, the type and the value of each attribute. */

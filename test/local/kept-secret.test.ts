@@ -33,6 +33,13 @@ describe('keptSecret', () => {
     expect(readdirSync(dirname(file))).toEqual(['secret']);
   });
 
+  it('says which file cannot be read', async () => {
+    await expect(keptSecret(folder, () => Buffer.from('one'))).rejects.toMatchObject({
+      name: 'StartError',
+      message: expect.stringContaining(`${folder} cannot be read`) as string,
+    });
+  });
+
   it('gives all that start at the same time the same secret', async () => {
     const file = join(folder, 'secret');
     const secrets = await Promise.all(

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { tracingChannel } from 'node:diagnostics_channel';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -374,6 +374,22 @@ describe('opening again', () => {
         message: expect.stringContaining('Another engine') as string,
       }) as Error,
     );
+  });
+
+  it('says what is wrong with a file that cannot be opened', () => {
+    const garbage = join(folder, 'garbage');
+    writeFileSync(garbage, 'what is no database '.repeat(100));
+    for (const [path, words] of [
+      [folder, 'HANDOFF_DATA must be a folder that the user of the engine may write to'],
+      [garbage, 'file is not a database'],
+    ] as const) {
+      expect(() => openQueues({ file: path })).toThrow(
+        expect.objectContaining({
+          name: 'StartError',
+          message: expect.stringContaining(words) as string,
+        }) as Error,
+      );
+    }
   });
 });
 
