@@ -1,4 +1,5 @@
 /** From a list of the provisioning system's handlers to API calls: prints them, or makes them. docs/migrate.md */
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import {
@@ -27,33 +28,51 @@ const curlOf = (handler: MigratedHandler): string =>
 
 const quote = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-const { values, positionals } = parseArgs({
-  options: { apply: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
-  allowPositionals: true,
-});
+const { values, positionals } = readArguments();
 const [file] = positionals;
-if (file === undefined || values.help) {
+if (file === undefined || positionals.length > 1 || values.help) {
   process.stderr.write(usage);
   process.exit(values.help ? 0 : 2);
 }
 const migrations = readList(file).map(migrateHandler);
-const failed = values.apply ? await apply(migrations) : print(migrations);
+const failed = values.apply ? await apply(migrations).catch(sayWhyItEnded) : print(migrations);
 process.exitCode = failed ? 1 : 0;
+
+function readArguments() {
+  try {
+    return parseArgs({
+      options: { apply: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
+      allowPositionals: true,
+    });
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+    return process.exit(2);
+  }
+}
 
 function readList(path: string): OldHandler[] {
   try {
-    return readOldHandlers(readFileSync(path, 'utf8'), /\.json$/iu.test(path) ? 'json' : 'csv');
+    return readOldHandlers(decode(readFileSync(path)), /\.json$/iu.test(path) ? 'json' : 'csv');
   } catch (error) {
     process.stderr.write(`${path} cannot be read: ${(error as Error).message}\n`);
     return process.exit(2);
   }
 }
 
+// Spreadsheets write other encodings unless told, and what is no UTF-8 would become other letters without a word.
+function decode(bytes: Buffer): string {
+  if (!isUtf8(bytes)) throw new Error('It is not UTF-8. Save it as "CSV UTF-8", or as JSON.');
+  return bytes.toString();
+}
+
 function print(all: readonly Migration[]): boolean {
   const calls = all.map((migration) =>
     [...headOf(migration), ...(migration.handler === null ? [] : [curlOf(migration.handler)]), ''].join('\n'),
   );
-  process.stdout.write(['#!/bin/sh', ...summaryOf(all).map((line) => `# ${line}`), '', ...calls].join('\n'));
+  const settings = ': "${HANDOFF_URL:?has to be set}" "${HANDOFF_TOKEN:?has to be set}"';
+  process.stdout.write(
+    ['#!/bin/sh', ...summaryOf(all).map((line) => `# ${line}`), settings, '', ...calls].join('\n'),
+  );
   return false;
 }
 
@@ -62,7 +81,17 @@ function summaryOf(all: readonly Migration[]): string[] {
   return [`${all.length} handlers, ${all.length - left} carried over, ${left} not.`];
 }
 
-/** Whether something could not be done. */
+/** What `fetch` says of an API that is not there has the reason in its cause. */
+function sayWhyItEnded(error: unknown): true {
+  const { message, cause } = error as Error;
+  const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
+  process.stderr.write(
+    `${reason}\nIt has ended here. Called again, it leaves alone what is there with its old id.\n`,
+  );
+  return true;
+}
+
+/** Whether something could not be done. Throws when the API cannot be asked. */
 async function apply(all: readonly Migration[]): Promise<boolean> {
   const { HANDOFF_URL: url, HANDOFF_TOKEN: token } = process.env;
   if (url === undefined || token === undefined) {

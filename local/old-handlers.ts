@@ -56,21 +56,31 @@ const columns: Readonly<Record<keyof OldHandler, readonly string[]>> = {
  */
 export function readOldHandlers(text: string, format: 'csv' | 'json'): OldHandler[] {
   const rows = format === 'csv' ? rowsOfCsv(text) : rowsOfJson(text);
-  return rows.map((row) => {
-    const cells = new Map(
-      Object.entries(row).map(([head, value]) => [
-        head.trim().toLowerCase().replaceAll(/[ -]/gu, '_'),
-        textOf(value),
-      ]),
+  if (rows.length === 0) throw new Error('There is no handler in it.');
+  const heads = new Set(rows.flatMap((row) => Object.keys(row)));
+  if (![...heads].some((head) => columns.event.includes(columnOf(head)))) {
+    throw new Error(
+      `No column has the events: it would be called ${columns.event.join(', ')}, and there are ${[...heads].join(', ')}.`,
     );
+  }
+  return rows.map((row) => {
+    const cells = new Map(Object.entries(row).map(([head, value]) => [columnOf(head), textOf(value)]));
     const cell = (names: readonly string[]): string =>
       names.map((name) => cells.get(name)).find(Boolean) ?? '';
     const old = Object.fromEntries(
       Object.entries(columns).map(([field, names]) => [field, cell(names)]),
     ) as OldHandler;
-    return withType(withPort(old, cells.get('port') ?? ''));
+    return withType(withPort(withHost(old, cells.get('host') ?? ''), cells.get('port') ?? ''));
   });
 }
+
+const columnOf = (head: string): string => head.trim().toLowerCase().replaceAll(/[ -]/gu, '_');
+
+/** A path with its host in a column of its own. */
+const withHost = (old: OldHandler, host: string): OldHandler =>
+  host !== '' && old.place.startsWith('/') && old.type.toLowerCase() !== 'script'
+    ? { ...old, place: `${host.replace(/\/+$/u, '')}${old.place}` }
+    : old;
 
 const withPort = (old: OldHandler, port: string): OldHandler =>
   port === '' || old.place.replace(/^https?:\/\//iu, '').includes(':')

@@ -225,6 +225,25 @@ describe('readOldHandlers', () => {
     ).toEqual(expected);
   });
 
+  it('takes a path and its host, each in a column', () => {
+    const [http, script] = readOldHandlers(
+      'id,event,type,handler,host,port\n1,clients.create,http,/hook,10.0.0.5,8080\n2,clients.create,script,/opt/vcs/a.py,10.0.0.5,\n',
+      'csv',
+    );
+    expect([http?.place, script?.place]).toEqual(['10.0.0.5:8080/hook', '/opt/vcs/a.py']);
+  });
+
+  it.each([
+    ['', 'There is no handler in it.'],
+    ['id,event\n', 'There is no handler in it.'],
+    [
+      'id,occasion\n1,clients.create\n',
+      'No column has the events: it would be called event, events_id, event_id, events, and there are id, occasion.',
+    ],
+  ])('says that there is nothing to be had from %j', (text, sentence) => {
+    expect(() => readOldHandlers(text, 'csv')).toThrow(sentence);
+  });
+
   it.each(['{}', '7', '["a"]', 'null'])('says that there is no list in %s', (text) => {
     expect(() => readOldHandlers(text, 'json')).toThrow('The JSON is neither a list of handlers');
   });
@@ -259,6 +278,9 @@ describe('npm run migrate', () => {
         HANDOFF_URL: `${receiver.url}/`,
         HANDOFF_TOKEN: 'secret',
       };
+      await expect(
+        promisify(execFile)('sh', [calls], { env: { PATH: env.PATH }, cwd: folder }),
+      ).rejects.toMatchObject({ stderr: expect.stringContaining('HANDOFF_URL: has to be set') as string });
       await promisify(execFile)('sh', [calls], { env, cwd: folder });
       expect(
         receiver.requests.map(({ method, path, headers }) => [method, path, headers['authorization']]),
@@ -302,6 +324,35 @@ describe('npm run migrate', () => {
     expect(failure.stdout).toContain('10 handlers, 7 carried over, 3 not. 1 refused by the API.');
   });
 
+  it('ends with a sentence where the API cannot be asked', async () => {
+    await using receiver = await startReceiver((_, response) => void response.writeHead(401).end('no token'));
+    for (const [url, words] of [
+      ['127.0.0.1:8080', 'Failed to parse URL'],
+      [receiver.url, 'The API answered 401: no token'],
+    ] as const) {
+      await expect(run([file, '--apply'], { HANDOFF_URL: url, HANDOFF_TOKEN: 't' })).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(new RegExp(`^${words}.*\nIt has ended here`, 'u')) as string,
+      });
+    }
+  });
+
+  it('refuses a list that is not UTF-8, as spreadsheets write it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'handoff-'));
+    try {
+      for (const encoding of ['latin1', 'utf16le'] as const) {
+        const list = join(folder, `${encoding}.csv`);
+        await writeFile(list, Buffer.from('\uFEFFid,event,name\n1,clients.create,Köln\n', encoding));
+        await expect(run([list])).rejects.toMatchObject({
+          code: 2,
+          stderr: expect.stringContaining('It is not UTF-8.') as string,
+        });
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it('says how it is called', async () => {
     await expect(run([])).rejects.toMatchObject({
       code: 2,
@@ -311,6 +362,15 @@ describe('npm run migrate', () => {
       code: 2,
       stderr: expect.stringMatching(/^no-such-file\.csv cannot be read: ENOENT/u) as string,
     });
+    for (const [args, words] of [
+      [[file, file], 'npm run migrate'],
+      [['--aply', file], "Unknown option '--aply'"],
+    ] as const) {
+      await expect(run([...args])).rejects.toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(words) as string,
+      });
+    }
     await expect(run([file, '--apply'])).rejects.toMatchObject({
       code: 1,
       stderr: 'HANDOFF_URL and HANDOFF_TOKEN have to be set.\n',
