@@ -113,7 +113,7 @@ export function createHandlerEditor({
       if (current.status === 'archived') {
         throw new ConflictError(
           'state',
-          `The handler ${current.id} is archived; its status is set by an edit only.`,
+          `The handler ${current.id} is archived; PATCH it with a "status" to bring it back.`,
         );
       }
       return { ...inputOf(current), status };

@@ -503,8 +503,13 @@ describe('POST /v1/handlers/{id}/enable, /disable', () => {
   it('409: on an archived one, and it stays archived', async () => {
     const handler = await api.create({ status: 'archived' });
     const path = `/v1/handlers/${handler.id}`;
-    for (const verb of ['enable', 'disable']) fieldsOf(await api.request('POST', `${path}/${verb}`), 409);
+    for (const verb of ['enable', 'disable']) {
+      const answer = await api.request('POST', `${path}/${verb}`);
+      fieldsOf(answer, 409);
+      expect(answer.body.detail).toContain('PATCH it with a "status"');
+    }
     expect((await api.request('GET', path)).body).toMatchObject({ status: 'archived', version: 1 });
+    expect((await api.request('PATCH', path, { status: 'enabled' })).status).toBe(200);
   });
 
   it('404: on one that is not there', async () => {
