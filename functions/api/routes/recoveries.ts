@@ -46,7 +46,8 @@ const Recover = z
       .array(RecoverableStatus)
       .min(1)
       .max(RecoverableStatus.options.length)
-      .default(['failed', 'held']),
+      .default(['failed', 'held'])
+      .describe('Those that have one of these. With `succeeded`, what had arrived is delivered again'),
     dryRun: z.boolean().default(false).describe('Only count what there is'),
   })
   .openapi('Recover', {
