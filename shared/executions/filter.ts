@@ -1,13 +1,14 @@
 import { unpackText } from '../events/packed-text.ts';
 import { listedAttributes } from './item.ts';
 import { readKey, type ExecutionKey } from './key.ts';
-import type { ExecutionStatus } from './life-cycle.ts';
+import type { ExecutionStatus, StatusReason } from './life-cycle.ts';
 
 /** Which executions to list; all of what is given must be so. Times are ISO 8601 UTC with milliseconds, both ends included. */
 export type ExecutionFilter = {
   handlerId?: string | undefined;
   event?: string | undefined;
   status?: ExecutionStatus | undefined;
+  reason?: StatusReason | undefined;
   eventId?: string | undefined;
   /** The id of the event's entity, as text, be it a number or text in the event. */
   objectId?: string | undefined;
@@ -38,6 +39,7 @@ export function createMatcher(filter: ExecutionFilter) {
   /** What DynamoDB itself can leave out of the answer: attributes and the values that they may have. */
   const where: Readonly<Record<string, readonly (string | number)[]>> = {
     ...(filter.status !== undefined && { status: [filter.status] }),
+    ...(filter.reason !== undefined && { reason: [filter.reason] }),
     ...(filter.event !== undefined && { event: [filter.event] }),
     ...(filter.objectId !== undefined && { objectId: storedObjectIds(filter.objectId) }),
   };

@@ -21,6 +21,18 @@ export const StatusReason = z.enum([
 ]);
 export type StatusReason = z.output<typeof StatusReason>;
 
+/** Where an execution with such a reason stands. */
+export const statusOfReason: Readonly<Record<StatusReason, ExecutionStatus>> = {
+  retry: 'waiting',
+  'rate-limit': 'waiting',
+  circuit: 'waiting',
+  busy: 'waiting',
+  disabled: 'held',
+  halted: 'held',
+  archived: 'failed',
+  deleted: 'failed',
+};
+
 /** Where an execution stands. */
 export type ExecutionState =
   | { status: 'succeeded' }

@@ -5,6 +5,7 @@ import { decodeCursor, encodeCursor } from '../cursor.ts';
 import { NotFoundError } from '../errors.ts';
 import type { ExecutionRecord, ListedExecution } from './execution.ts';
 import { createMatcher, isTextSearch, type ExecutionFilter } from './filter.ts';
+import { statusOfReason } from './life-cycle.ts';
 import { fromItem } from './item.ts';
 import { decodeExecutionId, type ExecutionKey } from './key.ts';
 import type { Step } from './merge-partitions.ts';
@@ -96,7 +97,7 @@ export function createExecutionSearch({
       expiresAfter: nowSeconds(),
       reader: createPartitionReader({ dynamo, tableName, budget, now }),
     };
-    const { status } = filter;
+    const status = filter.status ?? (filter.reason && statusOfReason[filter.reason]);
     const indexed = status === undefined || status === 'succeeded' ? null : await searchIndex(asked, status);
     return indexed ?? walkLog(asked, shards);
   }

@@ -3,7 +3,7 @@ import { InvalidInputError } from '../../../shared/errors.ts';
 import { parseExact } from '../../../shared/filters/exact-json.ts';
 import { Execution, ExecutionDetail, summarize } from '../../../shared/executions/execution.ts';
 import { readKey } from '../../../shared/executions/key.ts';
-import { ExecutionStatus } from '../../../shared/executions/life-cycle.ts';
+import { ExecutionStatus, StatusReason } from '../../../shared/executions/life-cycle.ts';
 import { log } from '../../../shared/log.ts';
 import { actorOf } from '../actor.ts';
 import { pageOf, pageQuery } from '../page.ts';
@@ -61,6 +61,7 @@ const list = createRoute({
       handlerId: z.string().max(64).optional().describe('Of one handler'),
       event: z.string().max(128).optional().describe('The event type'),
       status: ExecutionStatus.optional().describe('Where it stands'),
+      reason: StatusReason.optional().describe('Why it waits, is held, or failed without a last attempt'),
       eventId: z
         .string()
         .max(128)
