@@ -79,7 +79,7 @@ const columnOf = (head: string): string => head.trim().toLowerCase().replaceAll(
 /** A path with its host in a column of its own. */
 const withHost = (old: OldHandler, host: string): OldHandler =>
   host !== '' && old.place.startsWith('/') && old.type.toLowerCase() !== 'script'
-    ? { ...old, place: `${host.replace(/\/+$/u, '')}${old.place}` }
+    ? { ...old, place: `${host.replace(/\/$/u, '')}${old.place}` }
     : old;
 
 const withPort = (old: OldHandler, port: string): OldHandler =>
