@@ -15,18 +15,21 @@ export const NewEvent = z
       })
       .meta({ description: 'An event type', ...eventTypeForm }),
     objectId: z
-      .union([z.string().max(256), z.number()])
+      .union([z.string().max(256), z.number()], 'must be a number, null, or a text of at most 256 characters')
       .nullable()
       .default(null)
       .describe("The entity's own id"),
-    data: z.record(z.string(), z.unknown()).default({}).describe('What the event tells, as its type has it'),
+    data: z
+      .record(z.string(), z.unknown(), 'must be an object')
+      .default({})
+      .describe('What the event tells, as its type has it'),
     changed: z
       .array(z.string().max(256))
       .max(1000)
       .optional()
       .describe('Of an update: the names of the changed fields. Stands beside the data'),
     previous: z
-      .record(z.string(), z.unknown())
+      .record(z.string(), z.unknown(), 'must be an object')
       .optional()
       .describe('Of an update: the changed fields as they were before. Stands beside the data'),
   })

@@ -131,6 +131,17 @@ describe('POST /v1/events', () => {
     expect(api.published()).toEqual([]);
   });
 
+  it('400: says what would be good', async () => {
+    const answer = await publish({ type: 'crm.merged', objectId: true, data: [], previous: 7 });
+    expect(answer.body.errors).toEqual([
+      { field: 'objectId', message: 'must be a number, null, or a text of at most 256 characters' },
+      { field: 'data', message: 'must be an object' },
+      { field: 'previous', message: 'must be an object' },
+    ]);
+    const long = await publish({ type: 'crm.merged', objectId: 'x'.repeat(257) });
+    expect(fieldsOf(long, 400)).toEqual(['objectId']);
+  });
+
   it('400: suggests the nearest built-in name', async () => {
     expect(messageOf(await publish({ type: 'client.creat' }), 'type')).toContain('"client.create"');
   });
