@@ -109,16 +109,29 @@ function mistypedNames(names: readonly string[]): string[] {
     .map(({ name, meant }) => `${name} is no setting, but ${meant} is`);
 }
 
+// Who was given a token to read could do all that the other role may.
+function hasSharedToken({ HANDOFF_TOKEN, HANDOFF_TOKENS }: EngineConfig): boolean {
+  const admin = HANDOFF_TOKEN === undefined ? [] : [{ role: 'admin', token: HANDOFF_TOKEN }];
+  const all = [...admin, ...HANDOFF_TOKENS];
+  return all.some(({ role, token }) => all.some((other) => other.token === token && other.role !== role));
+}
+
 /**
  * Reads the engine's settings. Throws a StartError whose one sentence names every variable that is wrong, or mistyped.
  */
 export function parseConfig(environment: Record<string, string | undefined>): EngineConfig {
   const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
   const result = EngineConfig.safeParse(present);
-  const mistyped = mistypedNames(Object.keys(present));
-  if (result.success && mistyped.length === 0) return result.data;
   const wrong = result.error?.issues.map(({ path, message }) => `${path.join('.')} ${message}`) ?? [];
-  throw new StartError(`${[...wrong, ...mistyped].join('; ')}.`);
+  const problems = [
+    ...wrong,
+    ...mistypedNames(Object.keys(present)),
+    ...(result.success && hasSharedToken(result.data)
+      ? ['HANDOFF_TOKENS must not give two roles to one token, nor another one to HANDOFF_TOKEN']
+      : []),
+  ];
+  if (result.success && problems.length === 0) return result.data;
+  throw new StartError(`${problems.join('; ')}.`);
 }
 
 /** Whether only this machine can reach what listens on `host`. */

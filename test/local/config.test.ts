@@ -81,6 +81,13 @@ describe('parseConfig', () => {
     );
   });
 
+  it('refuses a token with two roles', () => {
+    const sentence = 'HANDOFF_TOKENS must not give two roles to one token, nor another one to HANDOFF_TOKEN.';
+    expect(() => parseConfig({ HANDOFF_TOKENS: 'read:x,operate:x' })).toThrow(sentence);
+    expect(() => parseConfig({ HANDOFF_TOKEN: 'x', HANDOFF_TOKENS: 'read:x' })).toThrow(sentence);
+    expect(parseConfig({ HANDOFF_TOKEN: 'x', HANDOFF_TOKENS: 'admin:x,read:y' }).HANDOFF_TOKEN).toBe('x');
+  });
+
   it.each(['10.1/16', '010.0.0.0/8', '0x0a.0.0.0/8', '::ffff:10.0.0.0/104', 'fe80::1%eth0/64'])(
     'refuses %s, which the functions would refuse at their first call',
     (range) => {
