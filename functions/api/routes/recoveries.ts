@@ -48,7 +48,10 @@ const Recover = z
       .max(RecoverableStatus.options.length)
       .default(['failed', 'held'])
       .describe('Those that have one of these. With `succeeded`, what had arrived is delivered again'),
-    dryRun: z.boolean().default(false).describe('Only count what there is'),
+    dryRun: z
+      .boolean()
+      .default(false)
+      .describe('Only count what there is, also of a handler that is not enabled'),
   })
   .openapi('Recover', {
     example: { from: '2026-11-23T08:00:00Z', to: '2026-11-23T10:00:00Z', dryRun: true },
@@ -124,14 +127,15 @@ export function addRecoveryRoutes(app: OpenAPIHono, services: Services): void {
     const { from, to, statuses, dryRun } = context.req.valid('json');
     if (from >= to) throw new InvalidInputError([{ field: 'from', message: 'must be earlier than "to"' }]);
     const { handler } = await handlers.get(context.req.valid('param').id);
-    requireEnabled(handler.id, handler.status);
     const range = {
       handlerId: handler.id,
       from,
       to,
       statuses: RecoverableStatus.options.filter((status) => statuses.includes(status)),
     };
+    // To count is no harm, and is wanted before a handler is enabled again.
     if (dryRun) return context.json(await recoverables.count(range), 200);
+    requireEnabled(handler.id, handler.status);
     const { handlerId: subject, ...asked } = range;
     const recovery = await audit.record(
       actorOf(context),

@@ -152,11 +152,12 @@ describe('POST /v1/handlers/{id}/recover', () => {
 
   it.each(['disabled', 'archived'])('409: the handler is %s', async (status) => {
     const handler = await api.create({ status });
-    for (const dryRun of [true, false]) {
-      const answer = await recover(handler, { ...lastDay(), dryRun });
-      expect(fieldsOf(answer, 409)).toEqual([]);
-      expect(answer.body.detail).toContain(status);
-    }
+    await log(handler, 3, { status: 'failed' });
+    const answer = await recover(handler, lastDay());
+    expect(fieldsOf(answer, 409)).toEqual([]);
+    expect(answer.body.detail).toContain(status);
+    // How much it would be is told all the same.
+    expect(await count(handler)).toEqual({ count: 3, exact: true });
     expect((await api.request('GET', '/v1/recoveries')).body.items).toEqual([]);
   });
 });
