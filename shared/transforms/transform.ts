@@ -57,7 +57,9 @@ export function createTransforms() {
     const answer = await lane.run(job);
     const endedAt = performance.now();
     if (slowUntil.size >= maxKnown) slowUntil.clear();
-    slowUntil.set(job.expression, endedAt - startedAt > slowMs ? endedAt + slowForMs : 0);
+    if (endedAt - startedAt > slowMs) slowUntil.set(job.expression, endedAt + slowForMs);
+    // Nothing is known of one that was only read, and one that is quick with this event may be slow with the next one, as it was a moment ago.
+    else if (job.event !== null && !isSlow(job.expression)) slowUntil.set(job.expression, 0);
     return answer;
   }
 

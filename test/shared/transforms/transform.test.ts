@@ -134,17 +134,37 @@ describe('a hostile transform', () => {
 
   it('takes little of the time of others before it is known', async () => {
     await run('1');
-    const hostile = (steps: readonly number[]) =>
-      steps.map((step) => run(`($f := function($x) { $f($x + ${step}) }; $f(1))`));
-    const few = hostile([11, 12, 13]);
+    const hostile = (step: number) => `($f := function($x) { $f($x + ${step}) }; $f(1))`;
+    const few = [11, 12, 13].map((step) => run(hostile(step)));
     // Behind three that take all their time it would have waited for longer than anything waits.
     expect(await run('3')).toEqual({ kind: 'done', body: '3' });
     expect((await Promise.all(few)).map(({ kind }) => kind)).not.toContain('done');
 
-    const many = hostile(Array.from({ length: 25 }, (_, index) => 20 + index));
+    const expressions = Array.from({ length: 25 }, (_, index) => hostile(20 + index));
+    // To be read says nothing about them.
+    for (const expression of expressions) expect(await transforms.check(expression)).toBeNull();
+    const many = expressions.map((expression) => run(expression));
     // It is known to be quick by now, and waits for one of them.
     expect(await run('3')).toEqual({ kind: 'done', body: '3' });
     expect((await Promise.all(many)).map(({ kind }) => kind)).not.toContain('done');
+  });
+
+  it('takes none of the time of others either when it is quick with every other event', async () => {
+    const sometimes = '($f := function($x) { $f($x + 2) }; detail.slow ? $f(1) : 0)';
+    const [quick, slow] = [eventWith({ slow: false }), eventWith({ slow: true })];
+    await run(sometimes, slow);
+    await run('1');
+    const waits: number[] = [];
+    for (let times = 0; times < 3; times++) {
+      expect(await run(sometimes, quick)).toEqual({ kind: 'done', body: '0' });
+      const ends = run(sometimes, slow);
+      const askedAt = performance.now();
+      await run('1');
+      waits.push(performance.now() - askedAt);
+      await ends;
+    }
+    // As long as it would be let among the quick ones, each time.
+    expect(Math.min(...waits)).toBeLessThan(150);
   });
 });
 
