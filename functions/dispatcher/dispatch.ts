@@ -6,7 +6,7 @@ import { failureOf } from '../../shared/executions/failure-event.ts';
 import { storageProblem } from '../../shared/events/packed-text.ts';
 import { keyAt, keyToString, placeOf, type ExecutionKey, type Place } from '../../shared/executions/key.ts';
 import type { ExecutionStatus } from '../../shared/executions/life-cycle.ts';
-import { isHeldBack, runEvent, type Call } from './run-event.ts';
+import { isHalting, isHeldBack, runEvent, type Call } from './run-event.ts';
 import type { Services } from './services.ts';
 
 /** A queue message, as far as the dispatcher cares. */
@@ -197,7 +197,10 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
         );
       }),
     );
-    const { written, unwritten, unwoken } = await batch.close();
+    const { written, overtaken, unwritten, unwoken } = await batch.close();
+    const heldMaybe = new Set(
+      overtaken.filter(({ state }) => state.status !== 'succeeded').map(({ key }) => key),
+    );
     // After the log, or the next dispatcher would not find there what was done.
     const putOff = arrivals.filter((_, index) => ends[index]?.result === 'put-off');
     return {
@@ -211,9 +214,12 @@ async function runEvents(services: Services, arrivals: readonly Arrival[], deadl
         ...(await sendAgain(services, putOff)),
         ...(await goOnIfReleased(
           services,
-          ends.flatMap(({ haltedBy }, index) => {
-            const arrival = arrivals[index];
-            return haltedBy.length > 0 && arrival !== undefined ? [{ arrival, haltedBy }] : [];
+          plans.flatMap(({ arrival, groups }, index) => {
+            const planned = groups.flat();
+            const haltedBy = planned.some(({ key }) => heldMaybe.has(key))
+              ? planned.filter(isHalting).map(({ key }) => key)
+              : (ends[index]?.haltedBy ?? []);
+            return haltedBy.length > 0 ? [{ arrival, haltedBy }] : [];
           }),
         )),
         ...(await tellFailures(services, written, arrivalOf)),
@@ -251,11 +257,14 @@ async function sendAgain({ requeue }: Services, arrivals: readonly Arrival[]): P
 }
 
 /**
- * Sends events again whose halting execution has succeeded while the others were written down as held: whoever ended it may
- * have sent the event before there was anything to go on with.
+ * Sends events again whose halting execution has succeeded while the others were written down as held, here or by another dispatcher that the
+ * queue has handed the message to as well: whoever ended it may have sent the event before there was anything to go on with.
  *
  *   here    halted by A ......... writes B held, looks at A ... has succeeded: sends
  *   retrier    calls A, writes success, sends ... dispatched: B is not there yet
+ *
+ *   here    calls A ............................................. writes success, calls B ... 500, B is held already: looks at A, sends
+ *   another    calls A ... 500, writes failed, B held, looks at A
  */
 async function goOnIfReleased(
   services: Services,

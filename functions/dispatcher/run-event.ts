@@ -68,5 +68,5 @@ export async function runEvent(
 }
 
 // One that is disabled will not succeed, and nobody has said that the others shall wait for that.
-const isHalting = ({ registered: { handler } }: Call): boolean =>
+export const isHalting = ({ registered: { handler } }: Pick<Call, 'registered'>): boolean =>
   handler.onFailure === 'halt' && handler.status === 'enabled';

@@ -100,6 +100,7 @@ export function createExecutionLog({
    */
   function openBatch() {
     const written: ExecutionRecord[] = [];
+    const overtaken: ExecutionRecord[] = [];
     const unwritten: Unwritten[] = [];
     const unwoken: unknown[] = [];
     const writes: Promise<void>[] = [];
@@ -165,7 +166,7 @@ export function createExecutionLog({
       writes.push(
         write().then(
           ({ lost }) => {
-            if (!lost) written.push(...records);
+            (lost ? overtaken : written).push(...records);
           },
           (error: unknown) => {
             unwritten.push(...records.map((record) => ({ record, error })));
@@ -175,17 +176,18 @@ export function createExecutionLog({
     }
 
     /**
-     * Writes what is left and tells which executions are in the log, which are not and why, and why wake-up calls could
-     * not be sent.
+     * Writes what is left and tells which executions are in the log, of which there is something else, which are not and why, and why
+     * wake-up calls could not be sent.
      */
     async function close(): Promise<{
       written: ExecutionRecord[];
+      overtaken: ExecutionRecord[];
       unwritten: Unwritten[];
       unwoken: unknown[];
     }> {
       writeCollected();
       await Promise.all(writes);
-      return { written, unwritten, unwoken };
+      return { written, overtaken, unwritten, unwoken };
     }
 
     return { add, close };
