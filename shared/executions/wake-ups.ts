@@ -4,13 +4,16 @@ import { maxDelaySeconds } from '../aws/queues.ts';
 import type { ExecutionRecord } from './execution.ts';
 import { ridesInQueue, wakeAt } from './retry-decision.ts';
 
+// Twice as long as any is. What DynamoDB cannot have for a key (2048 and 1024 bytes) it answers with an error, each time.
+const keyPart = z.string().min(1).max(300);
+
 /**
  * What the retries queue carries: that it is time for the next attempt of an execution. What waits is data, this is only a
  * call to look at it: a stale or doubled one does nothing, a lost one is found by the sweeper.
  */
 export const WakeUp = z.strictObject({
-  pk: z.string(),
-  sk: z.string(),
+  pk: keyPart,
+  sk: keyPart,
   /** A wake-up call for an earlier generation is stale. Null where it is not known: then it is for any. */
   generation: z.int().nullable(),
   /** The token of a probe: the execution is parked, and this attempt asks whether its target is back. */

@@ -173,11 +173,14 @@ describe('a wake-up call', () => {
     expect(receiver.requests).toHaveLength(1);
   });
 
-  it.each(['not JSON', '{"pk":"h_1#0"}', '[]'])('that is none becomes a dead letter: %s', async (body) => {
-    await lane.queues.retries.send([{ body }]);
-    expect(await lane.retryDue()).toMatchObject({ deadLetters: 1, problems: [] });
-    expect(lane.queues.retries.counts().visible).toBe(0);
-  });
+  it.each(['not JSON', '{"pk":"h_1#0"}', '[]', '{"pk":"h_1#0","sk":"","generation":1}'])(
+    'that is none becomes a dead letter: %s',
+    async (body) => {
+      await lane.queues.retries.send([{ body }]);
+      expect(await lane.retryDue()).toMatchObject({ deadLetters: 1, problems: [] });
+      expect(lane.queues.retries.counts().visible).toBe(0);
+    },
+  );
 
   it('comes back when the table cannot be read', async () => {
     await using receiver = await startSickReceiver();

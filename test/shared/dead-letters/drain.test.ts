@@ -167,10 +167,15 @@ describe('drainWakeUps', () => {
   it('throws dead wake-up calls away and counts them, but sends those again whose execution has succeeded', async () => {
     const { retriesDeadLetters } = environment.queues;
     const calls = ['h_1#0', 'h_2#0', 'h_3#0'].map((pk) => ({ body: JSON.stringify(aCall(pk)) }));
-    await retriesDeadLetters.send([...calls, { body: '{"pk":"h_1#0"}' }, { body: 'nonsense' }]);
+    // For these DynamoDB would have an error each time, and nothing behind them would ever be drained.
+    const impossible = ['', '\u20ac'.repeat(400)].map((sk) => ({
+      body: JSON.stringify({ ...aCall('h_1#0'), sk }),
+    }));
+    const nonsense = [{ body: '{"pk":"h_1#0"}' }, { body: 'nonsense' }];
+    await retriesDeadLetters.send([...calls, ...impossible, ...nonsense]);
     const sent: WakeUp[] = [];
     const send = async (wakeUp: WakeUp) => void sent.push(wakeUp);
-    expect(await drainInto(send)).toEqual({ count: 5, problems: [] });
+    expect(await drainInto(send)).toEqual({ count: 7, problems: [] });
     expect(sent).toEqual([aCall('h_1#0')]);
     expect(retriesDeadLetters.counts()).toEqual(empty);
     expect(await drainInto(send)).toEqual({ count: 0, problems: [] });
