@@ -55,7 +55,8 @@ async function makeProbe(
     await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
     return 'over';
   }
-  const event = await readEvent(services, execution);
+  const read = await readEvent(services, execution);
+  const { event } = read;
 
   const calledAt = now();
   let sign = signOf({ kind: 'put-off', reason: 'busy' });
@@ -67,7 +68,7 @@ async function makeProbe(
       return outcome;
     },
   } satisfies { observe: typeof observe };
-  const attempt = () => attemptClaimed(probing, registered, execution, event);
+  const attempt = () => attemptClaimed(probing, registered, execution, read);
   const settled = await (target.type === 'script' ? scriptsInTurn(attempt) : attempt());
 
   // First the log: what dies in between is asked once more, when the lease of the probe is over.

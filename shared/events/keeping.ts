@@ -14,6 +14,11 @@ export type KeptText = {
 /** A text that was kept, or is to be, and the texts and numbers in it that nobody may read. */
 export type Kept = KeptText & { values: readonly string[] };
 
+/** An event cannot be had as it came, now or another time. */
+export class UnreadableEventError extends Error {
+  override name = 'UnreadableEventError';
+}
+
 /** How events are kept that have redacted values: readable without them, and whole for whoever has the data key. */
 export type Keeping = ReturnType<typeof createKeeping>;
 
@@ -36,8 +41,8 @@ export function createKeeping({ paths, dataKey }: { paths: readonly RedactedPath
   }
 
   /**
-   * The text as it came, and what nobody may read of it: by the paths of the day it came, and by those of today. Rejects when it cannot be
-   * opened: it was sealed with another data key, or was changed.
+   * The text as it came, and what nobody may read of it: by the paths of the day it came, and by those of today. Rejects with an
+   * UnreadableEventError when it cannot be opened, and otherwise when there is no data key now.
    */
   async function reveal({ raw, sealed }: KeptText): Promise<{ text: string; values: readonly string[] }> {
     const cuts = sealed === undefined ? [] : await openCuts(sealed);
@@ -50,8 +55,16 @@ export function createKeeping({ paths, dataKey }: { paths: readonly RedactedPath
   }
 
   async function openCuts(sealed: Uint8Array): Promise<Cut[]> {
-    const values = inflateRawSync(openBytes(await dataKey(), context, sealed));
-    return JSON.parse(values.toString('utf8')) as Cut[];
+    const key = await dataKey();
+    try {
+      const values = inflateRawSync(openBytes(key, context, sealed));
+      return JSON.parse(values.toString('utf8')) as Cut[];
+    } catch (cause) {
+      throw new UnreadableEventError(
+        'What is redacted of it cannot be opened: it was sealed with another data key, or was changed.',
+        { cause },
+      );
+    }
   }
 
   return { keep, reveal };
