@@ -1,4 +1,5 @@
 import type { ListedDeadLetter } from '../../shared/dead-letters/dead-letters.ts';
+import { UnreadableEventError } from '../../shared/events/keeping.ts';
 import { log } from '../../shared/log.ts';
 import type { Services } from './services.ts';
 
@@ -72,11 +73,13 @@ async function putBack(
   letters: readonly ListedDeadLetter[],
   total: Omit<Redriven, 'nextCursor'>,
 ): Promise<boolean> {
-  const bodies = await Promise.all(letters.map(deadLetters.readBody));
+  const bodies = await Promise.all(letters.map((letter) => deadLetters.readBody(letter).catch(ifUnreadable)));
   const whole = letters.flatMap((letter, index) => {
     const body = bodies[index] ?? null;
-    return body === null ? [] : [{ letter, body }];
+    return typeof body === 'string' ? [{ letter, body }] : [];
   });
+  const isUnreadable = (_: ListedDeadLetter, index: number) => bodies[index] instanceof UnreadableEventError;
+  total.unsent.push(...letters.filter(isUnreadable).map(({ id }) => id));
   total.notFound.push(...letters.filter((_, index) => bodies[index] === null).map(({ id }) => id));
 
   const { unsent } = await requeue(
@@ -92,4 +95,10 @@ async function putBack(
   await Promise.all(sent.map(deadLetters.remove));
   total.redriven += sent.length;
   return sent.length > 0 || whole.length === 0;
+}
+
+// One that nobody can send any more keeps no other in the list.
+function ifUnreadable(error: unknown): UnreadableEventError {
+  if (error instanceof UnreadableEventError) return error;
+  throw error;
 }

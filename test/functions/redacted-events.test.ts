@@ -1,4 +1,7 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { startApi, type Body } from './api/api.ts';
@@ -124,6 +127,22 @@ describe('an event with redacted values', () => {
     const answer = await api.request('POST', '/v1/dead-letters/redrive', { ids: [items[0].id] });
     expect(answer.body).toMatchObject({ redriven: 1 });
     expect(lane.queues.events.receive(10).map((message) => message.body)).toEqual([body]);
+  });
+
+  it('is a dead letter that keeps no other in the list, although it cannot be opened any more', async () => {
+    await using api = await startApi(lane);
+    await lane.register({});
+    const letters = [JSON.stringify({ id: 'e-1', 'detail-type': 'a.b', detail }), 'no event'];
+    await lane.queues.eventsDeadLetters.send(letters.map((body) => ({ body })));
+    // It is sealed with a data key that the API does not have.
+    const keyFile = join(await mkdtemp(join(tmpdir(), 'handoff-')), 'data-key');
+    await writeFile(keyFile, randomBytes(32));
+    await lane.sweep(lane.coldSweeper({ DATA_KEY: `file:${keyFile}` }));
+    const { body } = await api.request('POST', '/v1/dead-letters/redrive', { all: true });
+    expect(body).toMatchObject({ redriven: 1, remaining: false });
+    expect(lane.queues.events.receive(10)).toMatchObject([{ body: 'no event' }]);
+    const { items } = (await api.request('GET', '/v1/dead-letters')).body;
+    expect((items as { id: string }[]).map(({ id }) => id)).toEqual(body.unsent);
   });
 
   it('that nobody asked for is nobody’s trouble, although there is no data key yet', async () => {

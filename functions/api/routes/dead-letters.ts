@@ -60,7 +60,9 @@ const Redriven = z
     notFound: z.array(z.string()).describe('Ids of which there is no dead letter, or not any more'),
     unsent: z
       .array(z.string())
-      .describe('Ids of those that are still in the list: the queue did not take them, or time ran out'),
+      .describe(
+        'Ids of those that are still in the list: the queue did not take them, their redacted values cannot be opened any more, or time ran out',
+      ),
     remaining: z
       .boolean()
       .describe('Whether there are more that were not tried: call again with `nextCursor`'),
