@@ -1,5 +1,5 @@
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
-import { placeIn, readKey } from '../../shared/executions/key.ts';
+import { placeIn, readKey, sentAtOf } from '../../shared/executions/key.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -10,10 +10,11 @@ export async function goOn(
   { currentRegistry, keeping, requeue }: Services,
   { key, event }: ExecutionRecord,
 ): Promise<void> {
-  const { handlerId, time } = readKey(key);
+  const { handlerId } = readKey(key);
   const found = (await currentRegistry()).find(handlerId);
   if (found === null || found === 'archived' || found.handler.onFailure !== 'halt') return;
   const { text: body } = await keeping.reveal(event);
-  const { unsent } = await requeue([{ body, sentAt: new Date(time), goesOnAt: placeIn(key) }]);
+  // The place alone would do; but of a dead letter only the time is left.
+  const { unsent } = await requeue([{ body, sentAt: sentAtOf(key, event), goesOnAt: placeIn(key) }]);
   for (const { error } of unsent) throw error;
 }

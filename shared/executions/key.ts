@@ -62,6 +62,13 @@ function keyTime(eventTime: string, sentAt: Date): string {
   return new Date(Math.floor(sentAt.getTime() / hourMs) * hourMs).toISOString();
 }
 
+/** A time at which the queue may have taken the event of an execution: `placeOf` gives the same time with it. */
+export function sentAtOf(key: ExecutionKey, event: { time: string }): Date {
+  const keyMs = Date.parse(readKey(key).time);
+  // It was more than an hour off, and so it is from the farther end of that hour.
+  return new Date(Date.parse(event.time) < keyMs ? keyMs + hourMs - 1 : keyMs);
+}
+
 export const keyToString = ({ pk, sk }: ExecutionKey): string => `${pk}#${sk}`;
 
 /** The partitions of a handler's log. */

@@ -2,6 +2,7 @@ import { DeleteCommand, paginateScan } from '@aws-sdk/lib-dynamodb';
 import { afterAll, afterEach, expect, it } from 'vitest';
 import { createReopener } from '../../../shared/executions/reopen.ts';
 import type { Handler } from '../../../shared/handlers/handler.ts';
+import { startApi } from '../api/api.ts';
 import { startLane } from '../retrier/lane.ts';
 
 const lane = await startLane();
@@ -53,6 +54,26 @@ it.each([-61, -65, -90, 0, 70, -240])(
     expect(await stateOf(behind)).toEqual([{ status: 'succeeded' }]);
   },
 );
+
+it('finds them also when it was a dead letter meanwhile, and a person has sent it again', async () => {
+  lane.clock.set('2026-11-23T10:50:00.000Z');
+  const { behind, paths } = await aChain();
+  // It would be less than an hour off the beginning of the hour that its executions stand at.
+  await lane.dispatch({ time: '2026-11-23T09:45:00.000Z' });
+  lane.clock.advance(11_000);
+  await lane.retryDue();
+  const { events, eventsDeadLetters } = lane.queues;
+  const dead = events.receive(1);
+  await eventsDeadLetters.send(dead);
+  events.delete(dead.map(({ receiptHandle }) => receiptHandle));
+  expect(await lane.sweep()).toMatchObject({ deadLetters: 1, problems: [] });
+  await using api = await startApi(lane);
+  const { body } = await api.request('POST', '/v1/dead-letters/redrive', { all: true });
+  expect(body).toMatchObject({ redriven: 1 });
+  await lane.dispatchSentAgain();
+  expect(paths()).toEqual(once);
+  expect(await stateOf(behind)).toEqual([{ status: 'succeeded' }]);
+});
 
 it('finds them where they are, whatever the number of shards is by now', async () => {
   const { behind, paths } = await aChain();

@@ -7,6 +7,7 @@ import {
   hourOf,
   partitionsOf,
   readKey,
+  sentAtOf,
 } from '../../../shared/executions/key.ts';
 
 const handlerId = 'h_1234567890abcdef';
@@ -16,6 +17,20 @@ const minutes = 60_000;
 
 /** Every id that an envelope may have. */
 const anyEventId = fc.stringMatching(/^[\x21-\x7e]{1,128}$/u);
+
+describe('sentAtOf', () => {
+  it('leads to the same key again, whatever the time of the event', () => {
+    const anyDelayMs = fc.integer({ min: -300 * minutes, max: 300 * minutes });
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 60 * minutes }), anyDelayMs, (pastHourMs, offMs) => {
+        const at = new Date(Date.parse('2026-11-23T10:00:00.000Z') + pastHourMs);
+        const event = { id: 'e1', time: new Date(at.getTime() + offMs).toISOString() };
+        const key = executionKey(handlerId, event, at, 4);
+        expect(executionKey(handlerId, event, sentAtOf(key, event), 4)).toEqual(key);
+      }),
+    );
+  });
+});
 
 describe('executionKey', () => {
   it('is the same for the same event and handler, whenever the message is received', () => {
