@@ -54,7 +54,11 @@ type Step =
   | { do: 'pass'; seconds: number }
   | { do: 'clock-back'; seconds: number }
   | { do: 'set'; path: (typeof paths)[number]; status: HandlerStatus }
-  | { do: 'edit'; path: (typeof paths)[number]; to: Partial<Pick<Handler, 'rateLimit' | 'retry'>> }
+  | {
+      do: 'edit';
+      path: (typeof paths)[number];
+      to: Partial<Pick<Handler, 'rateLimit' | 'retry' | 'onFailure'>>;
+    }
   | { do: 'delete'; path: (typeof paths)[number] }
   | { do: 'recover'; path: (typeof paths)[number]; statuses: RecoverableStatus[] }
   | { do: 'fail'; operation: (typeof faultyOperations)[number]; times: number };
@@ -137,12 +141,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('edit' as const),
       path: anyPath,
-      to: fc.constantFrom<Partial<Pick<Handler, 'rateLimit' | 'retry'>>>(
+      to: fc.constantFrom<Partial<Pick<Handler, 'rateLimit' | 'retry' | 'onFailure'>>>(
         { rateLimit: { perSecond: 0.1 } },
         { rateLimit: { perSecond: 2 } },
         { rateLimit: null },
         { retry: { schedule: 'none' } },
         { retry: { schedule: [30, 30, 30] } },
+        { onFailure: 'halt' },
+        { onFailure: 'continue' },
       ),
     }),
   },

@@ -55,6 +55,23 @@ it.each([-61, -65, -90, 0, 70, -240])(
   },
 );
 
+it('goes on also behind a handler that is edited not to halt any more while it is tried again', async () => {
+  const { halting, behind, paths } = await aChain();
+  await lane.dispatch({ time: lane.clock.now().toISOString() });
+  expect(await stateOf(behind)).toEqual([{ status: 'held', reason: 'halted' }]);
+  const stored = await lane.store.get(halting.id);
+  const { version } = stored.handler;
+  lane.clock.advance(5000);
+  const updatedAt = lane.clock.now().toISOString();
+  const handler = { ...stored.handler, onFailure: 'continue' as const, version: version + 1, updatedAt };
+  await lane.store.replace({ ...stored, handler }, version);
+  lane.clock.advance(6000);
+  await lane.retryDue();
+  await lane.dispatchSentAgain();
+  expect(paths()).toEqual(once);
+  expect(await stateOf(behind)).toEqual([{ status: 'succeeded' }]);
+});
+
 it('finds them also when it was a dead letter meanwhile, and a person has sent it again', async () => {
   lane.clock.set('2026-11-23T10:50:00.000Z');
   const { behind, paths } = await aChain();
