@@ -27,6 +27,8 @@ export type SweepReport = {
 };
 
 const wakesAtOnce = 25;
+// As many as one request has.
+const refusalsOfNoQueue = 10;
 // Is left for draining, and for the last calls.
 const marginMs = 10_000;
 
@@ -76,27 +78,34 @@ async function wakeDue(
   const inTurn = pLimit(wakesAtOnce);
   const problems: unknown[] = [];
   let count = 0;
-  const wake = async (entry: DueEntry): Promise<void> => {
+  const wake = async (entry: DueEntry): Promise<'sent' | 'refused' | 'left'> => {
     try {
       // First the lease, then the call: a call that is lost is sent again when the lease is over, and one that two runs
       // would send is sent once.
       const leased = await dueIndex.lease(entry);
-      if (leased === null) return;
+      if (leased === null) return 'left';
       try {
         await wakeUps.send(leased.wakeUp, leased.due);
         count += 1;
+        return 'sent';
       } catch (error) {
         problems.push(error);
         await leased.giveBack();
+        return 'refused';
       }
     } catch (error) {
       problems.push(error);
+      return 'left';
     }
   };
   try {
     for await (const page of dueIndex.readDue()) {
       if (now() > until) return { count, unfinished: true, problems };
-      await Promise.all(page.map((entry) => inTurn(() => wake(entry))));
+      const ends = await Promise.all(page.map((entry) => inTurn(() => wake(entry))));
+      // Each more would cost two writes, every minute for as long as the queue takes nothing.
+      const refused = ends.filter((end) => end === 'refused').length;
+      if (refused >= refusalsOfNoQueue && !ends.includes('sent'))
+        return { count, unfinished: true, problems };
     }
   } catch (error) {
     problems.push(error);

@@ -210,6 +210,28 @@ describe('SQS refuses wake-up calls', () => {
     expect(receiver.requests).toHaveLength(20);
   });
 
+  it('nor many: a run tries some of them, and the next ones have them all', async () => {
+    await using receiver = await startSick();
+    const settings = { CIRCUITS: 'false' };
+    const handler = await lane.register({ target: { url: receiver.url }, retry: { schedule: [10] } });
+    lane.sqsFaults.refuse('retries');
+    for (let batch = 0; batch < 3; batch++) await lane.dispatchSome(100, {}, settings);
+    lane.clock.advance(3 * minuteMs);
+    lane.wire.reset();
+    expect(await lane.sweep()).toMatchObject({ woken: 0, unfinished: true, problems: [refusedSends] });
+    const writes = lane.wire.calls().filter(({ operation }) => operation === 'UpdateItem').length;
+    expect(writes).toBeGreaterThanOrEqual(20);
+    expect(writes).toBeLessThanOrEqual(200);
+
+    lane.sqsFaults.clear();
+    receiver.health.up = true;
+    lane.clock.advance(minuteMs);
+    expect(await lane.sweep()).toMatchObject({ woken: 300, unfinished: false, problems: [] });
+    const retrier = lane.coldRetrier(settings);
+    for (let batch = 0; batch < 6; batch++) await lane.retryDue(retrier);
+    expect(new Set(await statusesOf(handler))).toEqual(new Set(['succeeded']));
+  });
+
   it('nor the probes of one handler: it is asked again soon, and the others at once', async () => {
     await using first = await startSick();
     await using second = await startSick();
