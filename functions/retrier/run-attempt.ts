@@ -1,11 +1,11 @@
 import { unanswered, unsent } from '../../shared/delivery/outcome.ts';
-import { parseEvent, type DomainEvent } from '../../shared/events/envelope.ts';
-import { UnreadableEventError } from '../../shared/events/keeping.ts';
+import type { DomainEvent } from '../../shared/events/envelope.ts';
 import { isOwnEvent } from '../../shared/events/own-events.ts';
 import { makeAttempt, settleMarginMs } from '../../shared/executions/attempt.ts';
 import type { WaitingExecution } from '../../shared/executions/claim.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { failureOf } from '../../shared/executions/failure-event.ts';
+import { readEvent, type ReadEvent } from '../../shared/executions/read-event.ts';
 import type { RegisteredHandler } from '../../shared/handlers/registry.ts';
 import { goOn } from './go-on.ts';
 import type { AttemptResult } from './attempt-result.ts';
@@ -42,32 +42,9 @@ export async function runAttempt(
   // Where the table was slow, calls that were held up would go off together.
   const need = slotNeed(registered.handler, execution, slot, now());
   if (need !== null) return waitForNextSlot(services, need, execution, claim);
-  const read = await readEvent(services, execution);
+  const read = await readEvent(services.keeping, execution.record.event);
   const settled = await attemptClaimed(services, registered, execution, read);
   return conclude(services, settled, read.event, await claims.settle(execution, settled, claim));
-}
-
-/** An event, and why it cannot be sent any more: then it is as it is kept, without what is redacted. */
-type ReadEvent = { event: DomainEvent; problem: string | null };
-
-/** The event of an execution, which was read once when it came. */
-export async function readEvent(
-  { keeping }: Pick<Services, 'keeping'>,
-  { record }: Pick<ClaimedExecution, 'record'>,
-): Promise<ReadEvent> {
-  try {
-    const { text, values } = await keeping.reveal(record.event);
-    return { event: eventIn(text, { ...record.event, values }), problem: null };
-  } catch (error) {
-    if (!(error instanceof UnreadableEventError)) throw error;
-    return { event: eventIn(record.event.raw, { ...record.event, values: [] }), problem: error.message };
-  }
-}
-
-function eventIn(text: string, kept: NonNullable<DomainEvent['kept']>): DomainEvent {
-  const parsed = parseEvent(text);
-  if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
-  return { ...parsed.event, kept };
 }
 
 /** Makes the attempt of a claimed execution, but for the call when too many have been lost, or there is nothing to send. */
@@ -77,9 +54,9 @@ export const attemptClaimed = (
   { record, lostClaims }: ClaimedExecution,
   { event, problem }: ReadEvent,
 ): ReturnType<typeof makeAttempt> => {
-  const call =
-    problem === null ? (lostClaims >= maxLostClaims ? [lostCall] : []) : [() => unsent(`event: ${problem}`)];
-  return makeAttempt(services, registered, record, event, ...call);
+  const lost = lostClaims >= maxLostClaims ? lostCall : undefined;
+  const call = problem === null ? lost : () => unsent(`event: ${problem}`);
+  return makeAttempt(services, registered, record, event, call);
 };
 
 /** What follows when the outcome is in the log: the handlers that it held back go on, and a failure for good is told. */

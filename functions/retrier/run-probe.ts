@@ -4,12 +4,13 @@ import { settleMarginMs } from '../../shared/executions/attempt.ts';
 import { isClaimed } from '../../shared/executions/claim.ts';
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { readKey } from '../../shared/executions/key.ts';
+import { readEvent } from '../../shared/executions/read-event.ts';
 import type { Sign } from '../../shared/delivery/call-window.ts';
 import { keepParked } from '../../shared/executions/settle.ts';
 import type { WakeUp } from '../../shared/executions/wake-ups.ts';
 import { goOn } from './go-on.ts';
 import type { AttemptResult } from './attempt-result.ts';
-import { attemptClaimed, conclude, leaseMsFor, readEvent } from './run-attempt.ts';
+import { attemptClaimed, conclude, leaseMsFor } from './run-attempt.ts';
 import type { Services } from './services.ts';
 
 /**
@@ -55,7 +56,7 @@ async function makeProbe(
     await health.endProbe(handlerId, token, { failedProbes, isSoon: true, random: random() });
     return 'over';
   }
-  const read = await readEvent(services, execution);
+  const read = await readEvent(services.keeping, execution.record.event);
   const { event } = read;
 
   const calledAt = now();

@@ -1,7 +1,6 @@
 import type { ExecutionRecord } from '../../shared/executions/execution.ts';
 import { keyAt, placeIn, readKey } from '../../shared/executions/key.ts';
-import { parseEvent } from '../../shared/events/envelope.ts';
-import { UnreadableEventError } from '../../shared/events/keeping.ts';
+import { readEvent } from '../../shared/executions/read-event.ts';
 import { filteredEvent, type FilteredEvent } from '../../shared/filters/match-filter.ts';
 import type { Handler } from '../../shared/handlers/handler.ts';
 import { asksFor, matchesOrProblem, openFilter, type Filtering } from '../../shared/handlers/registry.ts';
@@ -60,14 +59,8 @@ export function createHaltCheck({ handlers, executionLog, keeping, now }: Servic
   }
 
   async function openEvent(event: Parameters<HaltCheck>[0]['event']): Promise<FilteredEvent | null> {
-    const revealed = await keeping.reveal(event).catch((error: unknown) => {
-      if (error instanceof UnreadableEventError) return null;
-      throw error;
-    });
-    if (revealed === null) return null;
-    const parsed = parseEvent(revealed.text);
-    if (!parsed.ok) throw new Error(`The event of an execution cannot be read: ${parsed.reason}`);
-    return filteredEvent(parsed.event);
+    const read = await readEvent(keeping, event);
+    return read.problem === null ? filteredEvent(read.event) : null;
   }
 }
 
